@@ -1,0 +1,37 @@
+//! Every decision of Mobula, as plain state machines without async, clocks, I/O or randomness.
+//!
+//! A machine is a struct with `step(now, event, &mut effects)`, `next_deadline()` and `check()` (see [`Machine`]). Same
+//! inputs, same outputs, always; that is what lets the very same code run on sockets and in two simulators.
+//!
+//! | module | decides | in Ray |
+//! | --- | --- | --- |
+//! | [`member`] | who is in the cluster, under which epoch, and who is dead | GcsNodeManager, health check |
+//! | [`link`] | exactly-once, in-order messages between two incarnations over retried requests | retryable gRPC client |
+//! | [`sched`] | which node gets a lease (policy), and what a node grants, queues or spills back | ClusterLeaseManager, raylet |
+//! | [`owner`] | reference counts, task attempts, lineage and recovery | ReferenceCounter, TaskManager, ObjectRecoveryManager |
+//! | [`directory`] | where the copies of an object are, and who wants to know | OwnershipObjectDirectory |
+//! | [`pull`] | which objects a node fetches next, from whom, within its memory | PullManager |
+//!
+//! What must NOT happen here: an import of another Mobula crate, of tokio, of a clock, a socket or a file; iteration over a
+//! hash map; a random draw. The clippy ban list and `tests/rooms.rs` enforce it.
+
+mod ids;
+mod machine;
+mod message;
+mod resources;
+mod spec;
+mod units;
+
+pub mod directory;
+pub mod link;
+pub mod member;
+pub mod owner;
+pub mod pull;
+pub mod sched;
+
+pub use ids::{Attempt, Epoch, FunctionId, Incarnation, LeaseId, NodeId, ObjectId, OwnerId, TaskId};
+pub use machine::{Machine, Violation};
+pub use message::{Located, Message, ResultPlace, TaskOutcome, TaskResult};
+pub use resources::{Amount, Labels, Resources};
+pub use spec::{Arg, Placement, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskSpec, UnreconstructableReason};
+pub use units::{ByteSize, Nanos, UnitError};

@@ -1,0 +1,206 @@
+//! Everything one incarnation says to another. All of it travels over a [`crate::link`]: in order, exactly once, between two
+//! incarnations, so that no handler has to deduplicate.
+
+use crate::member::{MemberEvent, NodeLoad};
+use crate::sched::Refusal;
+use crate::{Attempt, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
+use crate::{ByteSize, Nanos};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// What an owner knows of an object's value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Located {
+    /// Not there yet, or being rebuilt: the owner will send another one.
+    Pending,
+    /// Small: here it is.
+    Inline(Bytes),
+    /// In the stores of these nodes. Never empty.
+    Stored {
+        /// Its size in bytes.
+        size: ByteSize,
+        /// Who has a sealed copy, in id order.
+        copies: Vec<Incarnation>,
+    },
+    /// It has no value and never will.
+    Failed(TaskError),
+}
+
+/// Where a task left one of its results.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResultPlace {
+    /// In this message.
+    Inline(Bytes),
+    /// Sealed in the executing node's store as the primary copy, of this size.
+    Stored(ByteSize),
+}
+
+/// One result of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskResult {
+    /// Where it is.
+    pub place: ResultPlace,
+    /// The references inside it.
+    pub refs: Vec<ObjectId>,
+    /// xxh3-64 of its bytes: attempts of a deterministic task agree on it (invariant I3).
+    pub hash: u64,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskOutcome {
+    /// With one result per declared return.
+    Returned(Vec<TaskResult>),
+    /// With the user's error, or one that is the task's own fault (unknown function, wrong type, store full).
+    Raised(TaskError),
+    /// With the death of its worker.
+    Crashed(String),
+    /// Before it started: this argument was not to be had at the moment, or the lease was gone. Costs no budget; a node
+    /// never holds a lease while it waits for a value that does not exist yet, so rebuilding it cannot deadlock.
+    HandedBack(Option<ObjectId>),
+}
+
+/// A message between two incarnations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Message {
+    /// Node to head, every health period: alive, and this loaded.
+    Heartbeat(NodeLoad),
+    /// Node to head: goodbye, no need to wait for the health check.
+    Leave,
+    /// Head to node: the next entries of the membership log, and the latest loads.
+    View {
+        /// Sequence number of the first entry.
+        first: u64,
+        /// Log entries, in order.
+        entries: Vec<MemberEvent>,
+        /// Soft state: the newest load of each node that changed.
+        loads: Vec<(NodeId, NodeLoad)>,
+    },
+    /// Node to head: a gap was seen; send everything after this sequence number.
+    ResyncView(u64),
+
+    /// Owner to node: may I run tasks of this class at your place? `hops` counts earlier spillbacks.
+    LeaseRequest {
+        /// Its name.
+        lease: LeaseId,
+        /// For what.
+        class: Arc<SchedulingClass>,
+        /// Spillbacks so far.
+        hops: u8,
+    },
+    /// Node to owner: yes; one slot is yours until you return it.
+    LeaseGranted(LeaseId),
+    /// Node to owner: no, but that node has room.
+    LeaseSpillback {
+        /// The request.
+        lease: LeaseId,
+        /// Ask there.
+        to: Incarnation,
+    },
+    /// Node to owner: no.
+    LeaseRefused {
+        /// The request.
+        lease: LeaseId,
+        /// Why not.
+        why: Refusal,
+    },
+    /// Owner to node: I no longer need it, queued or granted. Idempotent.
+    LeaseReturn(LeaseId),
+
+    /// Owner to node: run this under that lease.
+    PushTask {
+        /// The lease.
+        lease: LeaseId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// The task.
+        spec: Arc<TaskSpec>,
+        /// Values of reference arguments that the owner holds inline, by argument position.
+        inline: Vec<(u32, Bytes)>,
+    },
+    /// Node to owner: the attempt has begun to execute.
+    TaskStarted {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// Node to owner: the attempt is over.
+    TaskDone {
+        /// Under which lease it ran.
+        lease: LeaseId,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How it ended.
+        outcome: TaskOutcome,
+        /// How long it executed.
+        spent: Nanos,
+    },
+    /// Owner to node: do not start this attempt; if it runs, let it finish and be ignored.
+    CancelTask {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+
+    /// Node to owner: tell me where this is, now and whenever that changes.
+    Locate(ObjectId),
+    /// Node to owner: no longer.
+    Unlocate(ObjectId),
+    /// Owner to node: this is what I know.
+    Located {
+        /// The object.
+        object: ObjectId,
+        /// What is known.
+        located: Located,
+    },
+    /// Node to owner: I have a sealed copy too.
+    CopyAdded {
+        /// The object.
+        object: ObjectId,
+        /// Its size.
+        size: ByteSize,
+    },
+    /// Node to owner: I no longer have one.
+    CopyRemoved(ObjectId),
+    /// Owner to node: nobody needs these any more, drop your copies.
+    Free(Vec<ObjectId>),
+
+    /// Holder to owner: a reference lives in my process now (sent before it is used).
+    BorrowAdd(ObjectId),
+    /// Holder to owner: the last one in my process is gone.
+    BorrowRemove(ObjectId),
+}
+
+impl Message {
+    /// The method name that scenario files use in `rpc = { method = ... }`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Heartbeat(_) => "Heartbeat",
+            Self::Leave => "Leave",
+            Self::View { .. } => "View",
+            Self::ResyncView(_) => "ResyncView",
+            Self::LeaseRequest { .. } => "LeaseRequest",
+            Self::LeaseGranted(_) => "LeaseGranted",
+            Self::LeaseSpillback { .. } => "LeaseSpillback",
+            Self::LeaseRefused { .. } => "LeaseRefused",
+            Self::LeaseReturn(_) => "LeaseReturn",
+            Self::PushTask { .. } => "PushTask",
+            Self::TaskStarted { .. } => "TaskStarted",
+            Self::TaskDone { .. } => "TaskDone",
+            Self::CancelTask { .. } => "CancelTask",
+            Self::Locate(_) => "Locate",
+            Self::Unlocate(_) => "Unlocate",
+            Self::Located { .. } => "Located",
+            Self::CopyAdded { .. } => "CopyAdded",
+            Self::CopyRemoved(_) => "CopyRemoved",
+            Self::Free(_) => "Free",
+            Self::BorrowAdd(_) => "BorrowAdd",
+            Self::BorrowRemove(_) => "BorrowRemove",
+        }
+    }
+}

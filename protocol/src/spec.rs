@@ -1,0 +1,237 @@
+//! What a task is, in terms any language could write down (decision D9), and how it can fail (decision D8).
+
+use crate::{FunctionId, Labels, ObjectId, Resources, TaskId};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// One argument of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arg {
+    /// A value in the store's format, and the references inside it, which stay references for the task.
+    Value(Bytes, Vec<ObjectId>),
+    /// An object whose value must be on the node, sealed and pinned, before the task starts (invariant I9).
+    Ref(ObjectId),
+}
+
+/// Where a task may run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Placement {
+    /// Wherever the policy likes.
+    #[default]
+    Any,
+    /// As evenly over the nodes as they allow.
+    Spread,
+    /// On the node of this name. Hard: nowhere else, and an error if that node is dead. Soft: elsewhere if it is dead.
+    Node {
+        /// The node's name.
+        name: String,
+        /// Whether another node will do.
+        soft: bool,
+    },
+    /// On a node that has all these labels.
+    Labels(Labels),
+}
+
+/// What tasks must share for one lease to serve them all (Ray: scheduling class).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SchedulingClass {
+    /// The function.
+    pub function: FunctionId,
+    /// What each execution holds while it runs.
+    pub resources: Resources,
+    /// Where it may run.
+    pub placement: Placement,
+}
+
+/// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws all three from one budget;
+/// here they are separate, so that a flaky task cannot use up what a lost node needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// After its worker or node died under it.
+    pub crashes: Option<u32>,
+    /// After it returned an error or panicked.
+    pub errors: Option<u32>,
+    /// To rebuild results whose every copy was lost.
+    pub losses: Option<u32>,
+}
+
+impl Default for Retries {
+    /// Three crashes, no errors, three losses: Ray's defaults, in separate budgets.
+    fn default() -> Self {
+        Self { crashes: Some(3), errors: Some(0), losses: Some(3) }
+    }
+}
+
+/// A task as its owner describes it. Immutable: every attempt runs the same specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Its name.
+    pub id: TaskId,
+    /// What people call it: a scenario's `as`, a Dataset operator, else the function's name. Progress is counted by label.
+    pub label: Arc<str>,
+    /// Function, resources, placement.
+    pub class: Arc<SchedulingClass>,
+    /// Arguments in order.
+    pub args: Vec<Arg>,
+    /// Number of objects it returns.
+    pub returns: u32,
+    /// Budgets.
+    pub retries: Retries,
+}
+
+impl TaskSpec {
+    /// The objects that must be local before it starts, in argument order, duplicates included.
+    pub fn refs(&self) -> impl Iterator<Item = ObjectId> {
+        self.args.iter().filter_map(|arg| match arg {
+            Arg::Ref(object) => Some(*object),
+            Arg::Value(..) => None,
+        })
+    }
+
+    /// Every object the task can reach: its reference arguments and the references inside its value arguments.
+    pub fn reachable(&self) -> impl Iterator<Item = ObjectId> {
+        self.args
+            .iter()
+            .flat_map(|arg| match arg {
+                Arg::Ref(object) => std::slice::from_ref(object).iter(),
+                Arg::Value(_, refs) => refs.iter(),
+            })
+            .copied()
+    }
+}
+
+/// Why an object cannot be rebuilt. The names are Ray's reason codes (`exceptions.py`, 2.60).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UnreconstructableReason {
+    /// The loss budget is used up.
+    MaxAttempts,
+    /// The loss budget was zero.
+    RetriesDisabled,
+    /// The lineage was dropped to stay within its byte limit.
+    LineageEvicted,
+    /// The object was put, not produced by a task, so nothing can run again.
+    Put,
+    /// The object, or one it is made from, was freed by hand.
+    Freed,
+    /// The producing task was cancelled.
+    TaskCancelled,
+}
+
+impl fmt::Display for UnreconstructableReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxAttempts => "MAX_ATTEMPTS",
+            Self::RetriesDisabled => "RETRIES_DISABLED",
+            Self::LineageEvicted => "LINEAGE_EVICTED",
+            Self::Put => "PUT",
+            Self::Freed => "FREED",
+            Self::TaskCancelled => "TASK_CANCELLED",
+        })
+    }
+}
+
+/// What went wrong, for programs to match on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskErrorKind {
+    /// The task's own code returned an error or panicked, or an argument of it could not be had (see the cause).
+    TaskFailed,
+    /// The worker running it died, more often than its crash budget allows.
+    WorkerCrashed,
+    /// The node running it died, more often than its crash budget allows.
+    NodeDied,
+    /// It was cancelled.
+    Cancelled,
+    /// The process that owned the object died, and with it what was known of the object.
+    OwnerDied,
+    /// Every copy was lost and the object cannot be rebuilt.
+    Unreconstructable(UnreconstructableReason),
+    /// It was freed by hand.
+    Freed,
+    /// The value does not fit the node's store, now or ever (the message says which).
+    StoreFull,
+    /// No live node can ever run it.
+    Unschedulable,
+    /// No function of that name is compiled into the node that was to run it.
+    UnknownFunction,
+    /// The bytes are no value of the type asked for.
+    WrongType,
+    /// The time the caller gave was over first.
+    GetTimeout,
+    /// The cluster was shut down, or this node was declared dead.
+    Disconnected,
+}
+
+impl TaskErrorKind {
+    /// The word scenario files and reports use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TaskFailed => "TaskFailed",
+            Self::WorkerCrashed => "WorkerCrashed",
+            Self::NodeDied => "NodeDied",
+            Self::Cancelled => "Cancelled",
+            Self::OwnerDied => "OwnerDied",
+            Self::Unreconstructable(_) => "Unreconstructable",
+            Self::Freed => "Freed",
+            Self::StoreFull => "StoreFull",
+            Self::Unschedulable => "Unschedulable",
+            Self::UnknownFunction => "UnknownFunction",
+            Self::WrongType => "WrongType",
+            Self::GetTimeout => "GetTimeout",
+            Self::Disconnected => "Disconnected",
+        }
+    }
+
+    /// Whether asking again later can give another answer.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::GetTimeout | Self::StoreFull)
+    }
+}
+
+/// A failure as a value: it is stored like a result and travels like one (decision D8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct TaskError {
+    /// For programs.
+    pub kind: TaskErrorKind,
+    /// For people: names the task, object or node.
+    pub message: String,
+    /// The failure this one follows from.
+    pub cause: Option<Box<TaskError>>,
+}
+
+impl TaskError {
+    /// An error without a cause.
+    pub fn new(kind: TaskErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None }
+    }
+
+    /// The same with a cause.
+    #[must_use]
+    pub fn because(mut self, cause: TaskError) -> Self {
+        self.cause = Some(Box::new(cause));
+        self
+    }
+
+    /// The reason code, of this error or of the first cause that has one.
+    pub fn reason(&self) -> Option<UnreconstructableReason> {
+        match self.kind {
+            TaskErrorKind::Unreconstructable(reason) => Some(reason),
+            _ => self.cause.as_ref().and_then(|cause| cause.reason()),
+        }
+    }
+}
+
+impl fmt::Display for TaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.kind.name())?;
+        if let TaskErrorKind::Unreconstructable(reason) = self.kind {
+            write!(f, "({reason})")?;
+        }
+        write!(f, ": {}", self.message)?;
+        match &self.cause {
+            Some(cause) => write!(f, "; because {cause}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The task and main attribute macros of Mobula

@@ -1,0 +1,1 @@
+//! Scenario files, the built-in workloads they use, and the runner

@@ -1,0 +1,1 @@
+//! Cost model, fault plans, worlds, checkers and traces for Mobula
