@@ -1,0 +1,219 @@
+//! The real world: tokio, tonic, sockets, files, threads. One runtime a node, so that a node can die in-process.
+
+use crate::backend::Place;
+use crate::env::{Env, Life, WorldKind};
+use crate::log::Record;
+use crate::net::{Listener, Stream};
+use mobula_protocol::Nanos;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::runtime::{Handle, Runtime};
+
+pub use crate::net::memory::MemoryNet;
+
+/// How a real node is set up.
+#[derive(Clone, Debug)]
+pub struct RealConfig {
+    /// Its name; with [`RealNet::Memory`] also its host name.
+    pub node: String,
+    /// Seeds [`Env::rng`].
+    pub seed: u64,
+    /// Listeners bind this address, and others connect to it. Loopback by default: no unauthenticated port is open to
+    /// the network unless asked for.
+    pub bind: IpAddr,
+    /// The directory behind [`Env::disk`]; created if needed. Without it the disk's operations fail with `Unsupported`.
+    pub disk_dir: Option<PathBuf>,
+    /// Sockets, or channels inside the process.
+    pub net: RealNet,
+    /// Threads that run tasks; 0 means one a core.
+    pub threads: usize,
+}
+
+impl Default for RealConfig {
+    fn default() -> Self {
+        Self {
+            node: "A".into(),
+            seed: 0,
+            bind: Ipv4Addr::LOCALHOST.into(),
+            disk_dir: None,
+            net: RealNet::Sockets,
+            threads: 0,
+        }
+    }
+}
+
+/// How real nodes reach each other.
+#[derive(Clone, Debug)]
+pub enum RealNet {
+    /// TCP.
+    Sockets,
+    /// Channels between the nodes of this process that share the same [`MemoryNet`]; addresses are `"node:port"`.
+    Memory(MemoryNet),
+}
+
+/// A node of this process, with a runtime of its own.
+///
+/// Dropping it is like [`RealNode::kill`].
+#[derive(Debug)]
+pub struct RealNode {
+    /// The handle to give to the node's code.
+    pub env: Env,
+    /// Present until the node is killed.
+    runtime: Option<Runtime>,
+}
+
+impl Env {
+    /// Starts the runtime of a real node. Fails if threads or the disk's directory cannot be created.
+    pub fn real(config: RealConfig) -> io::Result<RealNode> {
+        if let Some(dir) = &config.disk_dir {
+            std::fs::create_dir_all(dir).map_err(|e| crate::files::naming(&dir.to_string_lossy(), e))?;
+        }
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().thread_name(format!("node-{}", config.node));
+        if config.threads > 0 {
+            builder.worker_threads(config.threads);
+        }
+        let runtime = builder.build()?;
+        let env = Env::new(Life {
+            node: config.node.into(),
+            kind: WorldKind::Real,
+            seed: config.seed,
+            buggify: false,
+            wall_offset: Arc::new(AtomicI64::new(0)),
+            record: Arc::new(Record::default()),
+            sites: Mutex::default(),
+            place: Place::Real(RealPlace {
+                runtime: runtime.handle().clone(),
+                bind: config.bind,
+                disk_dir: config.disk_dir,
+                net: config.net,
+            }),
+        });
+        Ok(RealNode { env, runtime: Some(runtime) })
+    }
+}
+
+impl RealNode {
+    /// Ends the node at once: every task is dropped at its next suspension point, sockets close. Does not wait for
+    /// work on blocking threads, whose results nobody sees.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// Runs `f` on this thread, with the node's runtime around it. Not from within another runtime.
+    pub fn block_on<F: Future>(&self, f: F) -> F::Output {
+        match &self.runtime {
+            Some(runtime) => runtime.block_on(f),
+            None => unreachable!("the runtime is present until drop"),
+        }
+    }
+
+    /// The message of the first panic in a task of this node. A node with a failure should be killed.
+    pub fn failure(&self) -> Option<String> {
+        self.env.life().record.failure().map(|failure| failure.message)
+    }
+
+    /// How often each [`Env::probe`] was reached.
+    pub fn probes(&self) -> BTreeMap<&'static str, u64> {
+        self.env.life().record.probes()
+    }
+}
+
+impl Drop for RealNode {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The real side of a life. Holds a handle, not the runtime: an `Env` kept by someone does not keep a node alive.
+pub(crate) struct RealPlace {
+    runtime: Handle,
+    bind: IpAddr,
+    disk_dir: Option<PathBuf>,
+    net: RealNet,
+}
+
+impl RealPlace {
+    /// On the caller's runtime if it has one: such a timer outlives the node, and panics of a dead runtime's timers do not
+    /// reach the caller.
+    pub(crate) async fn sleep_until(&self, t: Nanos) {
+        let sleep = {
+            let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
+            let _inside = runtime.enter();
+            tokio::time::sleep(Duration::from(t.saturating_sub(now())))
+        };
+        sleep.await;
+    }
+
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
+        self.runtime.spawn(work).abort_handle()
+    }
+
+    /// Sockets belong to the node's runtime, so that they close when it dies: hence the tasks.
+    pub(crate) async fn listen(&self, env: &Env, port: u16) -> io::Result<Listener> {
+        match &self.net {
+            RealNet::Memory(net) => Ok(Listener::memory(net.listen(env.node(), port)?)),
+            RealNet::Sockets => {
+                let bind = self.bind;
+                let bound = env.spawn("listen", async move {
+                    let listener = tokio::net::TcpListener::bind((bind, port)).await?;
+                    let address = listener.local_addr()?.to_string();
+                    Ok(Listener::tcp(listener, address))
+                });
+                bound.await?.map_err(|e: io::Error| crate::files::naming(&format!("{bind}:{port}"), e))
+            }
+        }
+    }
+
+    pub(crate) async fn connect(&self, env: &Env, address: &str) -> io::Result<Stream> {
+        match &self.net {
+            RealNet::Memory(net) => net.connect(address).map(Stream::memory),
+            RealNet::Sockets => {
+                let to = address.to_owned();
+                let stream = env.spawn("connect", async move { tokio::net::TcpStream::connect(to).await }).await?;
+                let stream = stream.map_err(|e| crate::files::naming(address, e))?;
+                stream.set_nodelay(true)?;
+                Ok(Stream::tcp(stream))
+            }
+        }
+    }
+
+    pub(crate) fn disk_dir(&self) -> Option<&PathBuf> {
+        self.disk_dir.as_ref()
+    }
+
+    pub(crate) async fn compute<T, F>(&self, work: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.runtime.spawn_blocking(work).await {
+            Ok(value) => value,
+            Err(gone) => match gone.try_into_panic() {
+                // The panic goes on in the task that asked for the work.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The node is dead; its tasks are about to be dropped.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Time since the first look at the clock in this process; all nodes of a process share it.
+pub(crate) fn now() -> Nanos {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().into()
+}
+
+/// The wall clock of the operating system; zero before 1970.
+pub(crate) fn wall() -> Nanos {
+    SystemTime::now().duration_since(UNIX_EPOCH).map(Nanos::from).unwrap_or(Nanos::ZERO)
+}

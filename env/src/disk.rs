@@ -1,0 +1,145 @@
+//! The disk of a node: for spilled objects and whatever else may be lost with the node.
+//!
+//! Paths are relative, with `/` between components. An operation that returned is visible at once; it survives a power cut
+//! only after [`Disk::sync`] of that path returned:
+//! - content written before the sync, and the file's name (its creation or its last rename) are durable;
+//! - without it a power cut restores the content and the name as they were at the last sync, or no file at all;
+//! - a removal is durable after the next sync of any file; before, the file may come back.
+//!
+//! Killing a node is no power cut: the operating system lives on and keeps everything written.
+
+#[cfg(not(madsim))]
+mod directory;
+mod tree;
+
+use crate::backend::Place;
+use crate::compute::Resource;
+use crate::env::Env;
+use crate::log::lock;
+use bytes::Bytes;
+use mobula_protocol::ByteSize;
+use std::io;
+use std::path::{Component, Path};
+
+pub(crate) use tree::Tree;
+
+/// The disk of a node; see [`Env::disk`].
+#[derive(Clone, Debug)]
+pub struct Disk {
+    env: Env,
+}
+
+impl Disk {
+    pub(crate) fn new(env: Env) -> Self {
+        Self { env }
+    }
+
+    /// Replaces the content of `path`, creating it if needed.
+    pub async fn write(&self, path: &str, bytes: Bytes) -> io::Result<()> {
+        let size = bytes.len();
+        self.run(path, Resource::DiskWrite, size, Op::Write(bytes)).await.map(drop)
+    }
+
+    /// Adds to the end of `path`, creating it if needed.
+    pub async fn append(&self, path: &str, bytes: Bytes) -> io::Result<()> {
+        let size = bytes.len();
+        self.run(path, Resource::DiskWrite, size, Op::Append(bytes)).await.map(drop)
+    }
+
+    /// Makes the content and the name of `path` durable.
+    pub async fn sync(&self, path: &str) -> io::Result<()> {
+        self.run(path, Resource::DiskWrite, 0, Op::Sync).await.map(drop)
+    }
+
+    /// The bytes `offset..offset + len`, fewer at the end of the file.
+    pub async fn read(&self, path: &str, offset: u64, len: u64) -> io::Result<Bytes> {
+        let size = usize::try_from(len).unwrap_or(usize::MAX);
+        match self.run(path, Resource::DiskRead, size, Op::Read { offset, len }).await? {
+            Answer::Bytes(bytes) => Ok(bytes),
+            other => unreachable!("read answered {other:?}"),
+        }
+    }
+
+    /// The length of `path` in bytes.
+    pub async fn len(&self, path: &str) -> io::Result<u64> {
+        match self.run(path, Resource::DiskRead, 0, Op::Len).await? {
+            Answer::Len(len) => Ok(len),
+            other => unreachable!("len answered {other:?}"),
+        }
+    }
+
+    /// Removes `path`. One that does not exist is no error: removal is often repeated.
+    pub async fn remove(&self, path: &str) -> io::Result<()> {
+        self.run(path, Resource::DiskWrite, 0, Op::Remove).await.map(drop)
+    }
+
+    /// The paths of all files that start with `prefix`, sorted.
+    pub async fn list(&self, prefix: &str) -> io::Result<Vec<String>> {
+        match self.run_checked(prefix, Resource::DiskRead, 0, Op::List).await? {
+            Answer::Paths(paths) => Ok(paths),
+            other => unreachable!("list answered {other:?}"),
+        }
+    }
+
+    /// Gives the file `from` the name `to`, replacing what has that name.
+    pub async fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        check_path(to)?;
+        self.run(from, Resource::DiskWrite, 0, Op::Rename(to.to_owned())).await.map(drop)
+    }
+
+    async fn run(&self, path: &str, resource: Resource, bytes: usize, op: Op) -> io::Result<Answer> {
+        check_path(path)?;
+        self.run_checked(path, resource, bytes, op).await
+    }
+
+    async fn run_checked(&self, path: &str, resource: Resource, bytes: usize, op: Op) -> io::Result<Answer> {
+        match self.env.place() {
+            #[cfg(not(madsim))]
+            Place::Real(real) => {
+                let Some(dir) = real.disk_dir().cloned() else {
+                    let message = format!("node {} has no disk directory", self.env.node());
+                    return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+                };
+                let path = path.to_owned();
+                real.compute(move || directory::run(&dir, &path, op).map_err(|e| crate::files::naming(&path, e))).await
+            }
+            Place::Simulated(sim) => {
+                // The time passes first: a node killed meanwhile has not written.
+                self.env.charge(resource, ByteSize(bytes as u64)).await;
+                lock(sim.disk()).run(path, op)
+            }
+        }
+    }
+}
+
+/// One operation on one path.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Write(Bytes),
+    Append(Bytes),
+    Sync,
+    Read { offset: u64, len: u64 },
+    Len,
+    Remove,
+    List,
+    Rename(String),
+}
+
+/// What an operation returns.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done,
+    Bytes(Bytes),
+    Len(u64),
+    Paths(Vec<String>),
+}
+
+/// A path that leaves the disk's directory is refused in every world.
+fn check_path(path: &str) -> io::Result<()> {
+    let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    if inside {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{path}` is not a relative path without `..`")))
+    }
+}

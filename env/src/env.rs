@@ -1,0 +1,340 @@
+//! The handle: one life of one node in one world.
+
+use crate::backend::Place;
+use crate::compute::{Resource, metered};
+use crate::disk::Disk;
+use crate::files::Files;
+use crate::log::{Failure, LogSink, Record, lock, panic_text};
+use crate::net::{Listener, Stream};
+use crate::rng::Rng;
+use crate::rpc::{RpcClient, RpcError, RpcServer, RpcService};
+use crate::task::{Task, TaskGone};
+use futures_util::FutureExt;
+use mobula_protocol::{ByteSize, Nanos};
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use tokio::sync::oneshot;
+
+/// The longest a connection attempt takes before it fails with [`io::ErrorKind::TimedOut`].
+pub(crate) const CONNECT_TIMEOUT: Nanos = Nanos::secs(1);
+
+/// The kinds of world a node can live in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorldKind {
+    /// Sockets, files and threads of this machine.
+    Real,
+    /// The turmoil simulator.
+    Turmoil,
+    /// The madsim simulator.
+    Madsim,
+}
+
+impl fmt::Display for WorldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Real => "real",
+            Self::Turmoil => "turmoil",
+            Self::Madsim => "madsim",
+        })
+    }
+}
+
+/// A name that is no [`WorldKind`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no world `{0}`; the worlds are real, turmoil and madsim")]
+pub struct UnknownWorld(pub String);
+
+impl FromStr for WorldKind {
+    type Err = UnknownWorld;
+    fn from_str(text: &str) -> Result<Self, UnknownWorld> {
+        [Self::Real, Self::Turmoil, Self::Madsim]
+            .into_iter()
+            .find(|kind| kind.to_string() == text)
+            .ok_or_else(|| UnknownWorld(text.to_owned()))
+    }
+}
+
+/// The time given to [`Env::timeout`] passed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not finished in time")]
+pub struct Elapsed;
+
+/// One life of one node in one world. Cheap to clone; all clones are the same node.
+#[derive(Clone)]
+pub struct Env(Arc<Life>);
+
+/// What the clones of an `Env` share.
+pub(crate) struct Life {
+    pub(crate) node: Arc<str>,
+    pub(crate) kind: WorldKind,
+    pub(crate) seed: u64,
+    pub(crate) buggify: bool,
+    /// Belongs to the machine: a restarted node still has a wrong clock.
+    pub(crate) wall_offset: Arc<AtomicI64>,
+    pub(crate) record: Arc<Record>,
+    pub(crate) sites: Mutex<BTreeMap<&'static str, Rng>>,
+    pub(crate) place: Place,
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Env({} in {})", self.node(), self.world())
+    }
+}
+
+impl Env {
+    pub(crate) fn new(life: Life) -> Self {
+        Self(Arc::new(life))
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.0
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.0.place
+    }
+
+    /// The name of the node, as in `"A"`.
+    pub fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// The kind of world, for reports. Code that decides by it no longer rehearses what it will do.
+    pub fn world(&self) -> WorldKind {
+        self.0.kind
+    }
+
+    /// Monotonic time since the start of the world (the process, in the real one), in nanoseconds of the model.
+    pub fn now(&self) -> Nanos {
+        self.place().now()
+    }
+
+    /// The wall clock: nanoseconds since 1970, wrong by what [`Env::clock_jump`] added. For display; never for an
+    /// order or a duration.
+    pub fn wall(&self) -> Nanos {
+        let offset = self.0.wall_offset.load(Ordering::Relaxed);
+        Nanos(self.place().wall().0.saturating_add_signed(offset))
+    }
+
+    /// Moves this node's wall clock, and no other clock.
+    pub fn clock_jump(&self, delta_nanos: i64) {
+        self.0.wall_offset.fetch_add(delta_nanos, Ordering::Relaxed);
+    }
+
+    /// Waits for `d`. In simulation a sleep takes at least one simulator millisecond (100 us of the model on turmoil,
+    /// 1 us on madsim), even a sleep of zero, so that a loop around it lets time pass.
+    pub async fn sleep(&self, d: Nanos) {
+        self.sleep_until(self.now() + d).await;
+    }
+
+    /// Waits until [`Env::now`] is `t` or later. See [`Env::sleep`].
+    pub async fn sleep_until(&self, t: Nanos) {
+        self.place().sleep_until(t).await;
+    }
+
+    /// The result of `f`, or [`Elapsed`] if it needs longer than `d`; `f` is then dropped.
+    pub async fn timeout<F: Future>(&self, d: Nanos, f: F) -> Result<F::Output, Elapsed> {
+        let mut work = std::pin::pin!(f);
+        let mut limit = std::pin::pin!(self.sleep(d));
+        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(Elapsed)),
+        })
+        .await
+    }
+
+    /// Ticks now and then every `period`. Ticks that were missed are skipped, not made up for.
+    pub fn interval(&self, period: Nanos) -> Interval {
+        Interval { env: self.clone(), period: period.max(Nanos(1)), next: self.now() }
+    }
+
+    /// Starts a task on this node. Dropping the [`Task`] detaches it. It stops when the node dies.
+    ///
+    /// A panic in it ends a simulation; in the real world it fails the node, and the task's result is [`TaskGone`].
+    /// `name` says in reports which task it was.
+    pub fn spawn<F>(&self, name: &'static str, f: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (send, result) = oneshot::channel();
+        let work = self.supervise(name, f);
+        let abort = self.place().spawn(async move {
+            if let Some(value) = work.await {
+                // The receiver is gone if the task was detached.
+                let _ = send.send(value);
+            }
+        });
+        Task::new(result, abort)
+    }
+
+    /// The random stream `stream` of this node, from its beginning.
+    pub fn rng(&self, stream: &str) -> Rng {
+        Rng::new(self.0.seed, &self.0.node, stream)
+    }
+
+    /// Accepts byte streams on `port`, or on any free port if it is 0.
+    pub async fn listen(&self, port: u16) -> io::Result<Listener> {
+        self.place().listen(self, port).await
+    }
+
+    /// Opens a byte stream to `address`, which is what [`Listener::address`] says there.
+    ///
+    /// Fails with `ConnectionRefused` if nobody listens, `NotFound` if there is no such host, `TimedOut` after one second.
+    /// Reads and writes on the stream have no limit of their own: after a partition they may wait for ever.
+    pub async fn connect(&self, address: &str) -> io::Result<Stream> {
+        match self.timeout(CONNECT_TIMEOUT, self.place().connect(self, address)).await {
+            Ok(result) => result,
+            Err(Elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("connecting to {address} timed out"))),
+        }
+    }
+
+    /// Serves `service` on `port`, or on any free port if it is 0, until the [`RpcServer`] is dropped or the node dies.
+    ///
+    /// A handler runs to its end even if its caller has gone: an abandoned request is one whose reply was lost.
+    pub async fn rpc_serve(&self, port: u16, service: Arc<dyn RpcService>) -> io::Result<RpcServer> {
+        RpcServer::start(self, port, service).await
+    }
+
+    /// Connects to the service at `address`. The client reconnects by itself after a failure.
+    pub async fn rpc_connect(&self, address: &str) -> Result<RpcClient, RpcError> {
+        RpcClient::connect(self, address).await
+    }
+
+    /// The disk of this node.
+    pub fn disk(&self) -> Disk {
+        Disk::new(self.clone())
+    }
+
+    /// The files outside the cluster.
+    pub fn files(&self) -> Files {
+        Files::new(self.place().costs())
+    }
+
+    /// Runs `work`, which may take long or block.
+    ///
+    /// In the real world on a thread for blocking work. In simulation inline; then what it [charged](crate::compute::charge)
+    /// plus [`Costs::task`](crate::Costs::task) is reserved on the node's cores and waited for.
+    pub async fn compute<T, F>(&self, work: F) -> T
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.place() {
+            #[cfg(not(madsim))]
+            Place::Real(real) => real.compute(work).await,
+            Place::Simulated(sim) => {
+                let (value, charged) = metered(work);
+                let done = sim.reserve_core(charged);
+                self.wait_for(done).await;
+                value
+            }
+        }
+    }
+
+    /// Whether to take the unlikely path at `site`: the short timeout, the full buffer, the early flush.
+    ///
+    /// False in the real world and unless [`SimConfig::buggify`](crate::SimConfig::buggify) is set. As in FoundationDB, a
+    /// quarter of the sites are armed in a run, and an armed site fires a quarter of the times it is asked.
+    pub fn buggify(&self, site: &'static str) -> bool {
+        if !self.0.buggify {
+            return false;
+        }
+        // Armed or not is the same on all nodes: the whole cluster runs with the same unlikely paths.
+        if !Rng::new(self.0.seed, "", site).chance(0.25) {
+            return false;
+        }
+        lock(&self.0.sites).entry(site).or_insert_with(|| Rng::new(self.0.seed, &self.0.node, site)).chance(0.25)
+    }
+
+    /// Counts that `site` was reached. A site never reached in many runs is code that was never rehearsed.
+    pub fn probe(&self, site: &'static str) {
+        self.0.record.probe(site);
+    }
+
+    /// Appends a line to the event log: number, model nanoseconds, node, `kind`, `detail`.
+    ///
+    /// No addresses, thread ids or wall times in `detail`: equal runs must give equal lines.
+    pub fn emit(&self, kind: &'static str, detail: fmt::Arguments<'_>) {
+        self.0.record.emit(self.now(), &self.0.node, kind, detail);
+    }
+
+    /// Sends the log lines of a real node to `sink`; the first sink stays. In simulation it sees the world's lines.
+    pub fn log_to(&self, sink: LogSink) {
+        self.0.record.set_sink(sink);
+    }
+
+    /// Waits in the queue of a resource for as long as `bytes` take there. Nothing to wait for in the real world.
+    pub async fn charge(&self, what: Resource, bytes: ByteSize) {
+        if let Some(done) = self.place().reserve(what, bytes) {
+            self.wait_for(done).await;
+        }
+    }
+
+    /// Sleeps until `done`, unless it is closer than the simulator can resolve; see [`crate::compute`].
+    async fn wait_for(&self, done: Nanos) {
+        if done.saturating_sub(self.now()) >= crate::backend::TICK {
+            self.sleep_until(done).await;
+        }
+    }
+
+    /// `f` with its panics reported (then `None`), and held while the node is paused.
+    pub(crate) fn supervise<F>(&self, name: &'static str, f: F) -> impl Future<Output = Option<F::Output>> + use<F>
+    where
+        F: Future,
+    {
+        let env = self.clone();
+        let work = AssertUnwindSafe(self.place().gated(f)).catch_unwind();
+        async move {
+            match work.await {
+                Ok(value) => Some(value),
+                Err(panic) => {
+                    env.panicked(name, &*panic);
+                    None
+                }
+            }
+        }
+    }
+
+    fn panicked(&self, name: &str, panic: &(dyn Any + Send)) {
+        let message = panic_text(panic);
+        eprintln!("task `{name}` of node `{}` panicked: {message}", self.node());
+        self.0.record.fail(Failure { node: self.node().to_owned(), message });
+    }
+}
+
+impl From<TaskGone> for io::Error {
+    fn from(gone: TaskGone) -> Self {
+        io::Error::other(gone)
+    }
+}
+
+/// See [`Env::interval`].
+#[derive(Debug)]
+pub struct Interval {
+    env: Env,
+    period: Nanos,
+    next: Nanos,
+}
+
+impl Interval {
+    /// Waits for the next tick and returns the time it was due.
+    pub async fn tick(&mut self) -> Nanos {
+        let due = self.next;
+        if due > self.env.now() {
+            self.env.sleep_until(due).await;
+        }
+        let late = self.env.now().saturating_sub(due).0 / self.period.0;
+        self.next = due + self.period * (late + 1);
+        due
+    }
+}

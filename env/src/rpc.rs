@@ -1,0 +1,299 @@
+//! Remote procedure calls: one request, one reply, both opaque bytes, over gRPC.
+//!
+//! tonic is not visible outside this module. `transport` is its recipe for real sockets, memory and turmoil (the same
+//! HTTP/2 everywhere) or the one for madsim.
+//!
+//! A failed call says nothing about whether the handler ran: the request or the reply may have been lost. Callers retry,
+//! handlers are idempotent (the reply cache is a layer above).
+
+use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use mobula_protocol::Nanos;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{Mutex, oneshot};
+
+#[cfg(not(madsim))]
+#[path = "rpc/http.rs"]
+mod transport;
+#[cfg(madsim)]
+#[path = "rpc/madsim.rs"]
+mod transport;
+
+pub(crate) mod pb {
+    #![allow(missing_docs, clippy::all)]
+    tonic::include_proto!("mobula");
+}
+
+/// The longest message in either direction. Bulk data goes over [`Env::connect`].
+const MESSAGE_LIMIT: usize = 512 << 20;
+
+/// What a node serves. One call may run many times, also at once: callers retry.
+pub trait RpcService: Send + Sync + 'static {
+    /// Runs `method` with its encoded arguments and returns the encoded result.
+    fn call(self: Arc<Self>, method: String, body: Bytes) -> BoxFuture<'static, Result<Bytes, RpcStatus>>;
+}
+
+/// Why a service refuses or fails a call; the codes of gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RpcCode {
+    /// The arguments are wrong in any state of the system.
+    InvalidArgument,
+    /// The thing named does not exist.
+    NotFound,
+    /// The thing to create exists.
+    AlreadyExists,
+    /// The caller may not do this.
+    PermissionDenied,
+    /// The caller did not say who it is.
+    Unauthenticated,
+    /// Memory, quota or message size.
+    ResourceExhausted,
+    /// Not in this state of the system; retrying the same call does not help.
+    FailedPrecondition,
+    /// Lost against something concurrent.
+    Aborted,
+    /// No such method.
+    Unimplemented,
+    /// Not now; retry.
+    Unavailable,
+    /// The service stopped working on it.
+    Cancelled,
+    /// A bug of the service.
+    Internal,
+    /// Any other code.
+    Unknown,
+}
+
+/// The pairs of codes: ours, gRPC's.
+const CODES: [(RpcCode, tonic::Code); 13] = [
+    (RpcCode::InvalidArgument, tonic::Code::InvalidArgument),
+    (RpcCode::NotFound, tonic::Code::NotFound),
+    (RpcCode::AlreadyExists, tonic::Code::AlreadyExists),
+    (RpcCode::PermissionDenied, tonic::Code::PermissionDenied),
+    (RpcCode::Unauthenticated, tonic::Code::Unauthenticated),
+    (RpcCode::ResourceExhausted, tonic::Code::ResourceExhausted),
+    (RpcCode::FailedPrecondition, tonic::Code::FailedPrecondition),
+    (RpcCode::Aborted, tonic::Code::Aborted),
+    (RpcCode::Unimplemented, tonic::Code::Unimplemented),
+    (RpcCode::Unavailable, tonic::Code::Unavailable),
+    (RpcCode::Cancelled, tonic::Code::Cancelled),
+    (RpcCode::Internal, tonic::Code::Internal),
+    (RpcCode::Unknown, tonic::Code::Unknown),
+];
+
+/// A call refused or failed by the service itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{code:?}: {message}")]
+pub struct RpcStatus {
+    /// The kind of failure.
+    pub code: RpcCode,
+    /// For people.
+    pub message: String,
+}
+
+impl RpcStatus {
+    /// A status with this code and message.
+    pub fn new(code: RpcCode, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+/// A call without a result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RpcError {
+    /// Nobody serves at this address: the process is not running, or not yet.
+    #[error("{0} refused the connection")]
+    Refused(String),
+    /// The connection could not be made or broke; with the address and the reason.
+    #[error("cannot reach {0}")]
+    Unreachable(String),
+    /// No reply in time; with the address and the method.
+    #[error("no reply in time from {0}")]
+    Timeout(String),
+    /// The service's own answer.
+    #[error("the service answered {0:?}: {1}")]
+    Status(RpcCode, String),
+}
+
+impl RpcError {
+    /// Whether the same call may succeed later. After all of these the handler may have run.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Unreachable(_) | Self::Timeout(_) => true,
+            Self::Status(code, _) => matches!(code, RpcCode::Unavailable | RpcCode::Aborted | RpcCode::Cancelled),
+        }
+    }
+
+    /// From a failed attempt to connect to `address`.
+    fn connecting(address: &str, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused(address.to_owned()),
+            io::ErrorKind::TimedOut => Self::Timeout(address.to_owned()),
+            _ => Self::Unreachable(format!("{address}: {error}")),
+        }
+    }
+
+    /// From what tonic reports. A status with a source was made on this side, when the connection broke.
+    fn calling(address: &str, status: &tonic::Status) -> Self {
+        let Some(source) = std::error::Error::source(status) else {
+            let code =
+                CODES.iter().find(|(_, theirs)| *theirs == status.code()).map_or(RpcCode::Unknown, |pair| pair.0);
+            return Self::Status(code, status.message().to_owned());
+        };
+        Self::broken(address, source)
+    }
+
+    /// From the chain of causes of a broken connection.
+    fn broken(address: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<io::Error>()
+                && matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut)
+            {
+                return Self::connecting(address, io);
+            }
+            cause = error.source();
+        }
+        Self::Unreachable(format!("{address}: {error}"))
+    }
+}
+
+/// Hands the calls that arrive to the service, each in a task of its own.
+struct Door {
+    env: Env,
+    service: Arc<dyn RpcService>,
+}
+
+#[tonic::async_trait]
+impl pb::rpc_server::Rpc for Door {
+    async fn call(
+        &self,
+        request: tonic::Request<pb::CallRequest>,
+    ) -> Result<tonic::Response<pb::CallReply>, tonic::Status> {
+        let pb::CallRequest { method, body } = request.into_inner();
+        // A task, because tonic drops this future when the caller goes away.
+        match self.env.spawn("rpc handler", self.service.clone().call(method, body)).await {
+            Ok(Ok(body)) => Ok(tonic::Response::new(pb::CallReply { body })),
+            Ok(Err(status)) => Err(status.into()),
+            Err(_) => Err(tonic::Status::internal("the handler ended without a result")),
+        }
+    }
+}
+
+impl From<RpcStatus> for tonic::Status {
+    fn from(status: RpcStatus) -> Self {
+        let code = CODES.iter().find(|(ours, _)| *ours == status.code).map_or(tonic::Code::Unknown, |pair| pair.1);
+        Self::new(code, status.message)
+    }
+}
+
+/// A running server; see [`Env::rpc_serve`]. Dropping it stops accepting and lets running calls finish.
+#[derive(Debug)]
+pub struct RpcServer {
+    address: String,
+    /// Its drop is the signal to stop.
+    _stop: oneshot::Sender<()>,
+}
+
+impl RpcServer {
+    pub(crate) async fn start(env: &Env, port: u16, service: Arc<dyn RpcService>) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let address = transport::serve(env, port, Door { env: env.clone(), service }, stopped).await?;
+        Ok(Self { address, _stop: stop })
+    }
+
+    /// What others give to [`Env::rpc_connect`]: `"host:port"`.
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+}
+
+/// A connection to one server, shared by its clones. It connects anew for the next call after a failure or a timeout: a
+/// connection that lost a message may never work again.
+#[derive(Clone)]
+pub struct RpcClient {
+    env: Env,
+    address: Arc<str>,
+    line: Arc<Mutex<Line>>,
+}
+
+#[derive(Default)]
+struct Line {
+    channel: Option<transport::Channel>,
+    /// Counts connections, so that a late failure of an old one does not close a new one.
+    dialled: u64,
+}
+
+impl fmt::Debug for RpcClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RpcClient({} to {})", self.env.node(), self.address)
+    }
+}
+
+impl RpcClient {
+    pub(crate) async fn connect(env: &Env, address: &str) -> Result<Self, RpcError> {
+        let client = Self { env: env.clone(), address: address.into(), line: Arc::default() };
+        client.channel().await?;
+        Ok(client)
+    }
+
+    /// The address it was made for.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Calls `method` and waits at most `timeout` for its reply, including the time to connect if needed.
+    pub async fn call(&self, method: &str, body: Bytes, timeout: Nanos) -> Result<Bytes, RpcError> {
+        let mut used = None;
+        let attempt = async {
+            let (channel, dialled) = self.channel().await?;
+            used = Some(dialled);
+            let request = pb::CallRequest { method: method.to_owned(), body };
+            let mut client = pb::rpc_client::RpcClient::new(channel)
+                .max_decoding_message_size(MESSAGE_LIMIT)
+                .max_encoding_message_size(MESSAGE_LIMIT);
+            let reply = client.call(request).await.map_err(|status| RpcError::calling(&self.address, &status));
+            if matches!(reply, Err(RpcError::Refused(_) | RpcError::Unreachable(_)))
+                && self.env.place().is_silent(&self.address)
+            {
+                // madsim reports a dead peer through a partition; nothing can arrive through one.
+                std::future::pending::<()>().await;
+            }
+            Ok(reply?.into_inner().body)
+        };
+        let result = match self.env.timeout(timeout, attempt).await {
+            Ok(result) => result,
+            Err(Elapsed) => Err(RpcError::Timeout(format!("{} ({method})", self.address))),
+        };
+        if let (Some(dialled), Err(RpcError::Refused(_) | RpcError::Unreachable(_) | RpcError::Timeout(_))) =
+            (used, &result)
+        {
+            self.hang_up(dialled).await;
+        }
+        result
+    }
+
+    /// The open channel, or a new one.
+    async fn channel(&self) -> Result<(transport::Channel, u64), RpcError> {
+        let mut line = self.line.lock().await;
+        if line.channel.is_none() {
+            let dial = self.env.timeout(CONNECT_TIMEOUT, transport::dial(&self.env, &self.address));
+            line.channel = Some(dial.await.unwrap_or_else(|_| Err(RpcError::Timeout(self.address.to_string())))?);
+            line.dialled += 1;
+        }
+        match &line.channel {
+            Some(channel) => Ok((channel.clone(), line.dialled)),
+            None => unreachable!("set just above"),
+        }
+    }
+
+    async fn hang_up(&self, dialled: u64) {
+        let mut line = self.line.lock().await;
+        if line.dialled == dialled {
+            line.channel = None;
+        }
+    }
+}

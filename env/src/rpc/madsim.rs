@@ -1,0 +1,45 @@
+//! madsim's own tonic: the same generated service, requests travel as values.
+
+use super::{Door, RpcError, pb};
+use crate::backend::simulator;
+use crate::env::Env;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::sync::oneshot;
+
+pub(super) use tonic::transport::Channel;
+
+/// Serves on `port` until `stopped` resolves; returns the address.
+pub(super) async fn serve(env: &Env, port: u16, door: Door, stopped: oneshot::Receiver<()>) -> io::Result<String> {
+    // madsim's server binds in its own task and tells nobody the port, so a free one is found by binding it first.
+    let probe = env.listen(port).await?;
+    let address = probe.address();
+    drop(probe);
+    let port = address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(port);
+    let at = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let name = address.clone();
+    let reporter = env.clone();
+    env.spawn("rpc server", async move {
+        let service = pb::rpc_server::RpcServer::new(door);
+        let server = tonic::transport::Server::builder().add_service(service).serve_with_shutdown(at, async {
+            // An error means that the server was dropped, which is the signal.
+            let _ = stopped.await;
+        });
+        if let Err(e) = server.await {
+            reporter.emit("rpc", format_args!("server {name} ended: {e}"));
+        }
+    });
+    // The task above binds the port within a few simulator microseconds; callers may connect once we return.
+    env.sleep(crate::backend::TICK).await;
+    Ok(address)
+}
+
+/// Checks that somebody serves at `address`; madsim opens one connection a call.
+pub(super) async fn dial(env: &Env, address: &str) -> Result<Channel, RpcError> {
+    let connecting = |e: io::Error| RpcError::connecting(address, &e);
+    simulator::reachable(env, address).await.map_err(connecting)?;
+    let at = simulator::resolve(env, address).map_err(connecting)?;
+    let endpoint =
+        tonic::transport::Endpoint::from_shared(format!("http://{at}")).map_err(|e| RpcError::broken(address, &e))?;
+    endpoint.connect().await.map_err(|e| RpcError::broken(address, &e))
+}
