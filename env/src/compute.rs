@@ -23,8 +23,8 @@ pub enum Resource {
     Memory,
 }
 
-/// The cost model of a simulated node. The defaults are those of the project's machines (see the repository's README of
-/// measurements): a 10 Gbit/s card, 1.9 GiB/s of disk and 8 GiB/s of memcpy on one thread.
+/// The cost model of a simulated node. By default a 10 Gbit/s network card, and what a small virtual machine measured: 1.9
+/// GiB/s of disk including fsync, 8 GiB/s of memcpy on one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
     /// Bytes per second of each direction of the network card.

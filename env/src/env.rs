@@ -152,7 +152,7 @@ impl Env {
         .await
     }
 
-    /// Ticks now and then every `period`. Ticks that were missed are skipped, not made up for.
+    /// Ticks at once, then every `period`. Ticks that were missed are skipped, not made up for.
     pub fn interval(&self, period: Nanos) -> Interval {
         Interval { env: self.clone(), period: period.max(Nanos(1)), next: self.now() }
     }

@@ -5,8 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+#[cfg(not(madsim))]
 use tokio::net::{TcpListener, TcpStream};
 
+#[cfg(madsim)]
+pub(crate) mod madsim;
 #[cfg(not(madsim))]
 pub(crate) mod memory;
 
@@ -17,7 +20,9 @@ pub struct Listener {
 }
 
 enum ListenerKind {
-    /// tokio's, or madsim's under the same name.
+    #[cfg(madsim)]
+    Madsim(madsim::MadsimListener),
+    #[cfg(not(madsim))]
     Tcp(TcpListener),
     #[cfg(not(madsim))]
     Memory(memory::MemoryListener),
@@ -32,6 +37,12 @@ impl fmt::Debug for Listener {
 }
 
 impl Listener {
+    #[cfg(madsim)]
+    pub(crate) fn madsim(listener: madsim::MadsimListener, address: String) -> Self {
+        Self { address, kind: ListenerKind::Madsim(listener) }
+    }
+
+    #[cfg(not(madsim))]
     pub(crate) fn tcp(listener: TcpListener, address: String) -> Self {
         Self { address, kind: ListenerKind::Tcp(listener) }
     }
@@ -54,6 +65,9 @@ impl Listener {
     /// Waits for the next stream. An error concerns one attempt; the listener goes on, except when its network is gone.
     pub async fn accept(&self) -> io::Result<Stream> {
         match &self.kind {
+            #[cfg(madsim)]
+            ListenerKind::Madsim(listener) => listener.accept().await.map(Stream::madsim),
+            #[cfg(not(madsim))]
             ListenerKind::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
@@ -74,7 +88,9 @@ impl Listener {
 pub struct Stream(StreamKind);
 
 enum StreamKind {
-    /// tokio's, or madsim's under the same name.
+    #[cfg(madsim)]
+    Madsim(madsim::MadsimStream),
+    #[cfg(not(madsim))]
     Tcp(TcpStream),
     #[cfg(not(madsim))]
     Memory(tokio::io::DuplexStream),
@@ -89,6 +105,12 @@ impl fmt::Debug for Stream {
 }
 
 impl Stream {
+    #[cfg(madsim)]
+    pub(crate) fn madsim(stream: madsim::MadsimStream) -> Self {
+        Self(StreamKind::Madsim(stream))
+    }
+
+    #[cfg(not(madsim))]
     pub(crate) fn tcp(stream: TcpStream) -> Self {
         Self(StreamKind::Tcp(stream))
     }
@@ -108,6 +130,9 @@ impl Stream {
 macro_rules! forward {
     ($self:ident, $method:ident, $($arg:expr),*) => {
         match &mut $self.0 {
+            #[cfg(madsim)]
+            StreamKind::Madsim(s) => Pin::new(s).$method($($arg),*),
+            #[cfg(not(madsim))]
             StreamKind::Tcp(s) => Pin::new(s).$method($($arg),*),
             #[cfg(not(madsim))]
             StreamKind::Memory(s) => Pin::new(s).$method($($arg),*),
@@ -125,13 +150,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = forward!(self, poll_write, cx, buf);
-        // A socket sends what is written. madsim's streams keep it until they are flushed.
-        #[cfg(madsim)]
-        if let Poll::Ready(Err(e)) = self.as_mut().poll_flush(cx) {
-            return Poll::Ready(Err(e));
-        }
-        written
+        forward!(self, poll_write, cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

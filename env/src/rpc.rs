@@ -7,13 +7,14 @@
 //! handlers are idempotent (the reply cache is a layer above).
 
 use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
+use crate::log::lock;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
-use tokio::sync::{Mutex, oneshot};
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
 
 #[cfg(not(madsim))]
 #[path = "rpc/http.rs"]
@@ -217,11 +218,19 @@ impl RpcServer {
 pub struct RpcClient {
     env: Env,
     address: Arc<str>,
-    line: Arc<Mutex<Line>>,
+    line: Arc<Line>,
+}
+
+/// The connection the clones share.
+#[derive(Default)]
+struct Line {
+    open: Mutex<Open>,
+    /// Held while connecting: the others wait for the same connection.
+    dialling: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Line {
+struct Open {
     channel: Option<transport::Channel>,
     /// Counts connections, so that a late failure of an old one does not close a new one.
     dialled: u64,
@@ -271,29 +280,37 @@ impl RpcClient {
         if let (Some(dialled), Err(RpcError::Refused(_) | RpcError::Unreachable(_) | RpcError::Timeout(_))) =
             (used, &result)
         {
-            self.hang_up(dialled).await;
+            self.hang_up(dialled);
         }
         result
     }
 
     /// The open channel, or a new one.
     async fn channel(&self) -> Result<(transport::Channel, u64), RpcError> {
-        let mut line = self.line.lock().await;
-        if line.channel.is_none() {
-            let dial = self.env.timeout(CONNECT_TIMEOUT, transport::dial(&self.env, &self.address));
-            line.channel = Some(dial.await.unwrap_or_else(|_| Err(RpcError::Timeout(self.address.to_string())))?);
-            line.dialled += 1;
+        if let Some(open) = self.open() {
+            return Ok(open);
         }
-        match &line.channel {
-            Some(channel) => Ok((channel.clone(), line.dialled)),
-            None => unreachable!("set just above"),
+        let _dialling = self.line.dialling.lock().await;
+        if let Some(open) = self.open() {
+            return Ok(open);
         }
+        let dial = self.env.timeout(CONNECT_TIMEOUT, transport::dial(&self.env, &self.address));
+        let channel = dial.await.unwrap_or_else(|Elapsed| Err(RpcError::Timeout(self.address.to_string())))?;
+        let mut open = lock(&self.line.open);
+        open.channel = Some(channel.clone());
+        open.dialled += 1;
+        Ok((channel, open.dialled))
     }
 
-    async fn hang_up(&self, dialled: u64) {
-        let mut line = self.line.lock().await;
-        if line.dialled == dialled {
-            line.channel = None;
+    fn open(&self) -> Option<(transport::Channel, u64)> {
+        let open = lock(&self.line.open);
+        open.channel.clone().map(|channel| (channel, open.dialled))
+    }
+
+    fn hang_up(&self, dialled: u64) {
+        let mut open = lock(&self.line.open);
+        if open.dialled == dialled {
+            open.channel = None;
         }
     }
 }

@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+#[cfg(madsim)]
+pub(crate) use world::host;
 pub(crate) use world::{Gated, Machine, Primitive, SimPlace, World};
 
 /// The name of the node that runs the driver.
@@ -179,7 +181,8 @@ impl SimHandle {
             self.kill(name).await;
         }
         self.note("restart", format_args!("{name}"));
-        machine.live();
+        machine.power_on();
+        machine.resume();
         self.relink(name).await;
         simulator::apply(&self.world, Primitive::Boot(name.to_owned())).await;
     }

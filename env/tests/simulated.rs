@@ -195,27 +195,42 @@ fn a_paused_node_stands_still() {
     assert!(times.iter().any(|t| *t > to.0), "it goes on: {to} {times:?}");
 }
 
+/// Boots a node that sends back what it reads, five bytes at a time.
+fn word_node(env: Env) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let listener = env.listen(PORT).await.unwrap();
+        let accepting = env.clone();
+        env.spawn("accept", async move {
+            loop {
+                let mut stream = listener.accept().await.unwrap();
+                accepting.spawn("stream", async move {
+                    let mut word = [0; 5];
+                    while stream.read_exact(&mut word).await.is_ok() {
+                        stream.write_all(&word).await.unwrap();
+                    }
+                });
+            }
+        });
+    })
+}
+
+#[test]
+fn a_stream_to_a_machine_without_power_is_silent() {
+    run(|env, sim| async move {
+        sim.start_node("A", 1, word_node).await;
+        env.sleep(Nanos::millis(5)).await;
+        let mut stream = env.connect(&at("A")).await.unwrap();
+        sim.power_off("A").await;
+        let mut word = [0; 5];
+        let read = env.timeout(Nanos::secs(5), stream.read(&mut word)).await;
+        assert!(read.is_err(), "{read:?}");
+    });
+}
+
 #[test]
 fn streams_carry_bytes_and_end_with_their_node() {
     run(|env, sim| async move {
-        sim.start_node("A", 1, |env| {
-            Box::pin(async move {
-                let listener = env.listen(PORT).await.unwrap();
-                let accepting = env.clone();
-                env.spawn("accept", async move {
-                    loop {
-                        let mut stream = listener.accept().await.unwrap();
-                        accepting.spawn("stream", async move {
-                            let mut word = [0; 5];
-                            while stream.read_exact(&mut word).await.is_ok() {
-                                stream.write_all(&word).await.unwrap();
-                            }
-                        });
-                    }
-                });
-            })
-        })
-        .await;
+        sim.start_node("A", 1, word_node).await;
         env.sleep(Nanos::millis(5)).await;
         let mut stream = env.connect(&at("A")).await.unwrap();
         let mut word = [0; 5];

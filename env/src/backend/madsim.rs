@@ -5,6 +5,7 @@
 
 use crate::env::{Env, WorldKind};
 use crate::log::{lock, panic_text};
+use crate::net::madsim::{MadsimListener, MadsimStream};
 use crate::net::{Listener, Stream};
 use crate::sim::{DRIVER, Machine, Primitive, SimFailure, SimPlace, World, host};
 use madsim::net::NetSim;
@@ -65,14 +66,15 @@ pub(crate) fn spawn(place: &SimPlace, work: impl Future<Output = ()> + Send + 's
 pub(crate) async fn listen(env: &Env, port: u16) -> io::Result<Listener> {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await?;
     let address = format!("{}:{}", env.node(), listener.local_addr()?.port());
-    Ok(Listener::tcp(listener, address))
+    Ok(Listener::madsim(MadsimListener::new(env, listener), address))
 }
 
 /// madsim connects in no time; a real connection costs a round trip.
 pub(crate) async fn connect(env: &Env, address: &str) -> io::Result<Stream> {
     let at = resolve(env, address)?;
     env.sleep(place(env).world.config.latency.0 * 2).await;
-    Ok(Stream::tcp(tokio::net::TcpStream::connect(at).await?))
+    let stream = tokio::net::TcpStream::connect(at).await?;
+    Ok(Stream::madsim(MadsimStream::new(env, stream, host(address).to_owned())))
 }
 
 /// See [`SimPlace::reachable`].
@@ -86,6 +88,13 @@ pub(crate) fn resolve(env: &Env, address: &str) -> io::Result<String> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("there is no host `{name}`"));
     let ip = lock(&place(env).world.simulator.nodes).get(name).map(|(_, ip)| *ip).ok_or_else(missing)?;
     Ok(format!("{ip}{}", &address[name.len()..]))
+}
+
+/// The name of the node with this address; the address itself if there is none.
+pub(crate) fn name_of(env: &Env, ip: IpAddr) -> String {
+    let nodes = lock(&place(env).world.simulator.nodes);
+    let found = nodes.iter().find(|(_, (_, of))| *of == ip);
+    found.map_or_else(|| ip.to_string(), |(name, _)| name.clone())
 }
 
 fn place(env: &Env) -> &SimPlace {

@@ -129,6 +129,7 @@ impl World {
 
     /// A new life of `machine`: what the simulators put into a boot function.
     pub(crate) fn life(self: &Arc<Self>, machine: &Arc<Machine>, runtime: simulator::Runtime) -> Env {
+        machine.power_on();
         Env::new(Life {
             node: machine.name.clone(),
             kind: simulator::KIND,
@@ -155,7 +156,8 @@ impl Machine {
             boot,
             disk: Mutex::default(),
             wall_offset: Arc::default(),
-            power: Mutex::new(Power::Running),
+            // Until its first boot: nobody can connect to a host the simulator does not know yet.
+            power: Mutex::new(Power::Killed),
             gate: Arc::default(),
         }
     }
@@ -173,8 +175,7 @@ impl Machine {
         std::mem::replace(&mut *lock(&self.power), how) == Power::Running
     }
 
-    pub(crate) fn live(&self) {
-        self.resume();
+    pub(crate) fn power_on(&self) {
         *lock(&self.power) = Power::Running;
     }
 
