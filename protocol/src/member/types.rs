@@ -33,6 +33,13 @@ pub struct NodeLoad {
     pub draining: bool,
 }
 
+impl NodeLoad {
+    /// What everybody assumes of a member before its first report (version 0): all of it is free.
+    pub fn idle(member: &Member) -> Self {
+        Self { available: member.total.clone(), ..Self::default() }
+    }
+}
+
 /// One entry of the membership log. Verdicts are final: after `Died` an incarnation never comes back (invariant I38).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemberEvent {

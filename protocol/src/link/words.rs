@@ -1,0 +1,154 @@
+//! What goes into a link, what comes out, and what two links say to each other.
+
+use crate::{ByteSize, Incarnation, Message, Nanos};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// How a link batches and retries. The same on every node of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkSettings {
+    /// How far beyond the oldest unanswered envelope a sender may number: the most envelopes in flight to one peer, and
+    /// the most a receiver holds back to restore their order. At least 1.
+    pub window: u32,
+    /// The most messages in one envelope. At least 1.
+    pub batch: usize,
+    /// About the most bytes of values in one envelope; a larger message travels alone. Below the 4 MB that a gRPC server
+    /// accepts by default.
+    pub batch_bytes: ByteSize,
+    /// How long an envelope rests after its first failed request.
+    pub retry_first: Nanos,
+    /// The longest rest; each failure doubles the one before.
+    pub retry_max: Nanos,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            window: 8,
+            batch: 512,
+            batch_bytes: ByteSize::mb(1),
+            retry_first: Nanos::millis(20),
+            retry_max: Nanos::secs(1),
+        }
+    }
+}
+
+/// The request of the wire: the next messages from one incarnation to another. `(from, seq)` is the request id; sending
+/// the same envelope again is always harmless.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Who says so.
+    pub from: Incarnation,
+    /// To whom, and to no other life of it.
+    pub to: Incarnation,
+    /// Counts the envelopes of this pair, from 1.
+    pub seq: u64,
+    /// What is said, in order.
+    pub messages: Vec<Message>,
+}
+
+/// The reply of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ack {
+    /// It is delivered, or held to be delivered in its turn. Also the answer to every duplicate.
+    Taken,
+    /// The sender is dead by the receiver's membership view; nothing was read. Final: the sender must end.
+    StaleSender,
+    /// The addressed incarnation does not live here (any more); nothing was read. Not a death verdict: those come from
+    /// the membership log alone, so the sender keeps trying until it is told.
+    WrongReceiver,
+    /// The receiver has not heard of the sender yet, does not know its own name yet, or the envelope lies beyond its
+    /// window; nothing was read. Try again.
+    NotYetKnown,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// This process was given its identity. Once, before the first `Send`; a new life takes a new [`super::Link`].
+    Started(Incarnation),
+    /// Something is to be said. Panics if `to` is this process: whoever talks to itself needs no link.
+    Send {
+        /// To whom.
+        to: Incarnation,
+        /// What.
+        message: Message,
+    },
+    /// There is nothing more to send for the moment: let it travel.
+    Flush,
+    /// An envelope came in. Exactly one [`Effect::Reply`] follows in the same step.
+    Received(Envelope),
+    /// A transmitted envelope was answered.
+    Acked {
+        /// By whom.
+        to: Incarnation,
+        /// Which.
+        seq: u64,
+        /// How.
+        ack: Ack,
+    },
+    /// A transmitted envelope was not answered: the request failed or ran out of time.
+    Lost {
+        /// To whom it was addressed.
+        to: Incarnation,
+        /// Which.
+        seq: u64,
+    },
+    /// The membership log says that this incarnation lives.
+    PeerKnown(Incarnation),
+    /// The membership log says that this incarnation is dead.
+    PeerDied(Incarnation),
+    /// The deadline of [`crate::Machine::next_deadline`] has come.
+    Tick,
+}
+
+/// What the shell must do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make one request with this envelope, with a time limit, and report [`Event::Acked`] or [`Event::Lost`].
+    Transmit(Arc<Envelope>),
+    /// Act on this message.
+    Deliver {
+        /// Who sent it.
+        from: Incarnation,
+        /// What it says.
+        message: Message,
+    },
+    /// Answer the request that carried this envelope.
+    Reply {
+        /// Who sent it.
+        from: Incarnation,
+        /// Which it was.
+        seq: u64,
+        /// The answer.
+        ack: Ack,
+    },
+    /// The cluster has declared this process dead: stop acting. At most once; the link is silent ever after.
+    Fenced {
+        /// Who said so; this process itself if its own membership view did.
+        by: Incarnation,
+    },
+}
+
+/// What a link has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages accepted for sending.
+    pub sent: u64,
+    /// Envelopes transmitted for the first time.
+    pub envelopes: u64,
+    /// Envelopes transmitted again.
+    pub retransmitted: u64,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Envelopes received more than once.
+    pub duplicates: u64,
+    /// Envelopes from the dead, refused unread (invariant I39).
+    pub refused_stale: u64,
+    /// Envelopes for another incarnation, refused unread (invariant I39).
+    pub refused_wrong_receiver: u64,
+    /// Envelopes put off: sender unknown, or beyond the window.
+    pub put_off: u64,
+    /// Messages dropped because their receiver, or this process, is dead.
+    pub dropped: u64,
+}

@@ -1,0 +1,23 @@
+//! The cluster as one node knows it at one moment.
+
+use super::{Member, NodeLoad};
+
+/// A living node and its newest known load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// As it registered.
+    pub member: Member,
+    /// What it could take on when it last said so.
+    pub load: NodeLoad,
+}
+
+/// Every living node, as of one entry of the membership log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// The living, in node id order.
+    pub nodes: Vec<NodeView>,
+    /// Entries of the membership log it includes.
+    pub seq: u64,
+    /// Counts up with each change of membership or load.
+    pub version: u64,
+}
