@@ -95,6 +95,7 @@ impl Env {
         Self(Arc::new(life))
     }
 
+    #[cfg(not(madsim))]
     pub(crate) fn life(&self) -> &Life {
         &self.0
     }

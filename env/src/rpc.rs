@@ -137,14 +137,13 @@ impl RpcError {
         }
     }
 
-    /// From what tonic reports. A status with a source was made on this side, when the connection broke.
+    /// From what tonic reports: the service's own answer, or what this side made of a broken connection.
     fn calling(address: &str, status: &tonic::Status) -> Self {
-        let Some(source) = std::error::Error::source(status) else {
-            let code =
-                CODES.iter().find(|(_, theirs)| *theirs == status.code()).map_or(RpcCode::Unknown, |pair| pair.0);
-            return Self::Status(code, status.message().to_owned());
-        };
-        Self::broken(address, source)
+        if transport::is_answer(status) {
+            let code = CODES.iter().find(|(_, theirs)| *theirs == status.code());
+            return Self::Status(code.map_or(RpcCode::Unknown, |pair| pair.0), status.message().to_owned());
+        }
+        Self::broken(address, status)
     }
 
     /// From the chain of causes of a broken connection.

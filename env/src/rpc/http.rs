@@ -81,3 +81,8 @@ pub(super) async fn dial(env: &Env, address: &str) -> Result<Channel, RpcError> 
         Err(gone) => Err(RpcError::Unreachable(format!("{address}: {gone}"))),
     }
 }
+
+/// Whether the service sent this status. Those that tonic makes on this side have a source.
+pub(super) fn is_answer(status: &tonic::Status) -> bool {
+    std::error::Error::source(status).is_none()
+}
