@@ -1,14 +1,15 @@
 //! Links: exactly-once, in-order delivery of messages between two incarnations, over requests that get lost.
 //!
 //! Every request of Mobula is retried, so every request must be idempotent, even while its first try is still running
-//! (decision D4). Instead of asking that of each handler, the link numbers what it sends and remembers what it took, once
-//! for all message types. Handlers above it may count on each [`crate::Message`] arriving once and in order.
+//! (decision D4). Instead of asking that of each handler, the link numbers what it sends and remembers what it took,
+//! once for all message types. Handlers above it may count on each [`crate::Message`] arriving once and in order.
 //!
-//! **States.** An incarnation is *unknown*, then *living*, then *dead*; [`Event::PeerKnown`] and [`Event::PeerDied`] move
-//! it, forwards only, and both may be repeated or skipped (a newer life of a node implies the death of the older ones).
-//! The head's first life is living from the start. Messages to the unknown wait; messages to the living are numbered into
-//! [`Envelope`]s, at most [`LinkSettings::window`] in flight; messages to the dead are dropped and counted. An envelope in
-//! flight is either *under way* (the shell has a request open) or *resting* until its next try.
+//! **States.** An incarnation is *unknown*, then *living*, then *dead*; [`Event::PeerKnown`] and [`Event::PeerDied`]
+//! move it, forwards only, and both may be repeated or skipped (a newer life of a node implies the death of the older
+//! ones). The head's first life is living from the start. Messages to the unknown wait; messages to the living are
+//! numbered into [`Envelope`]s, at most [`LinkSettings::window`] in flight; messages to the dead are dropped and
+//! counted. An envelope in flight is either *under way* (the shell has a request open) or *resting* until its next
+//! try.
 //!
 //! **Batching.** [`Event::Send`] only queues. [`Event::Flush`] seals what is queued, at once while the window has room;
 //! when it has none, messages gather and an [`Ack::Taken`] sends them on together. So a lone message never waits for
@@ -17,20 +18,20 @@
 //! **Guarantees,** for a sender S and a receiver R, neither of them declared dead in the other's view:
 //! - what R has delivered from S is at any time a prefix of what S was asked to send to R;
 //! - if requests get through sometimes, and each learns that the other lives, R delivers all of it;
-//! - after R is told that S died, R delivers nothing from S any more: it answers [`Ack::StaleSender`] without looking inside
-//!   (invariant I39), and S, hearing that, emits [`Effect::Fenced`] and is silent ever after;
+//! - after R is told that S died, R delivers nothing from S any more: it answers [`Ack::StaleSender`] without looking
+//!   inside (invariant I39), and S, hearing that, emits [`Effect::Fenced`] and is silent ever after;
 //! - what is confirmed costs no memory; unconfirmed costs its own size. A receiver holds at most a window of envelopes
 //!   per peer. The dead cost nothing beyond one number for each node name.
 //!
 //! **What must not happen.** Giving up: there is no retry budget (lesson 11 of Ray's history), only membership ends an
-//! obligation. Judging: no number of lost requests makes a peer dead; that is [`crate::member`]'s verdict alone (lesson 13).
-//! A clock of its own for requests: the shell sets each request's time limit (well below the health timeout) and reports
-//! exactly one `Acked` or `Lost` for each `Transmit`; a late or repeated report is harmless.
+//! obligation. Judging: no number of lost requests makes a peer dead; that is [`crate::member`]'s verdict alone
+//! (lesson 13). A clock of its own for requests: the shell sets each request's time limit (well below the health
+//! timeout) and reports exactly one `Acked` or `Lost` for each `Transmit`; a late or repeated report is harmless.
 //!
-//! **Different from Ray:** there each handler has to be idempotent by itself (`rpc.rst`; handlers that wait are the trap), a
-//! retryable gRPC client keeps a queue per peer with 1 s to 60 s back-off (`retryable_grpc_client.h`), and order is restored
-//! per actor by client-side sequence numbers. Here one layer does it for everything, addresses carry the epoch, and there
-//! is no jitter: retries are as reproducible as the rest.
+//! **Different from Ray:** there each handler has to be idempotent by itself (`rpc.rst`; handlers that wait are the
+//! trap), a retryable gRPC client keeps a queue per peer with 1 s to 60 s back-off (`retryable_grpc_client.h`), and
+//! order is restored per actor by client-side sequence numbers. Here one layer does it for everything, addresses carry
+//! the epoch, and there is no jitter: retries are as reproducible as the rest.
 
 mod incoming;
 mod machine;

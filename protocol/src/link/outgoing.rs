@@ -63,7 +63,8 @@ impl Outgoing {
         Some(envelope)
     }
 
-    /// Forgets a confirmed envelope. Returns the end of its rest if it was resting (a late answer to an earlier request).
+    /// Forgets a confirmed envelope. Returns the end of its rest if it was resting (a late answer to an earlier
+    /// request).
     pub fn confirm(&mut self, seq: u64) -> Option<Nanos> {
         self.in_flight.remove(&seq)?.rests_until
     }

@@ -12,8 +12,8 @@ pub struct LinkSettings {
     pub window: u32,
     /// The most messages in one envelope. At least 1.
     pub batch: usize,
-    /// About the most bytes of values in one envelope; a larger message travels alone. Below the 4 MB that a gRPC server
-    /// accepts by default.
+    /// About the most bytes of values in one envelope; a larger message travels alone. Below the 4 MB that a gRPC
+    /// server accepts by default.
     pub batch_bytes: ByteSize,
     /// How long an envelope rests after its first failed request.
     pub retry_first: Nanos,

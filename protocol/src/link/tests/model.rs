@@ -1,5 +1,5 @@
-//! Three links over a network that loses, repeats, delays and reorders requests and replies, while membership news comes
-//! late and processes die, known or not. The oracle is a list of what was sent for each ordered pair.
+//! Three links over a network that loses, repeats, delays and reorders requests and replies, while membership news
+//! comes late and processes die, known or not. The oracle is a list of what was sent for each ordered pair.
 
 use crate::link::{Ack, Effect, Envelope, Event, Link, LinkSettings};
 use crate::{Incarnation, Machine, Message, Nanos};

@@ -1,5 +1,5 @@
-//! One head and processes that come, report, fall silent and leave, over a network that loses, repeats and reorders. The
-//! oracle replays the head's own log: every view must be exactly a prefix of it.
+//! One head and processes that come, report, fall silent and leave, over a network that loses, repeats and reorders.
+//! The oracle replays the head's own log: every view must be exactly a prefix of it.
 
 use super::{head, load, ms, request};
 use crate::member::{JoinError, Joined, Member, MemberEvent, MemberSettings, Roster, View, roster, view};
