@@ -1,0 +1,301 @@
+//! One object: what is known of it, from whom to fetch it, and what follows from that.
+
+use super::types::Rank;
+use super::{Effect, FetchFailure, Pull};
+use crate::{Attempt, ByteSize, Incarnation, Located, Nanos, ObjectId, TaskError, TaskErrorKind};
+use std::collections::BTreeSet;
+
+/// How long to wait before all sources of an object are asked a second time.
+pub const BACKOFF_FIRST: Nanos = Nanos::millis(50);
+/// The longest such wait. Ray starts at 10 s and grows without this bound; a local network heals faster.
+pub const BACKOFF_LAST: Nanos = Nanos::secs(5);
+
+/// What an object means for the admission of a bundle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Class {
+    #[default]
+    Unknown,
+    Fetchable,
+    Here,
+    Failed,
+}
+
+/// An object that some bundle wants or holds.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    /// Bundles that are not ready.
+    pub wanting: BTreeSet<Rank>,
+    /// How many of those are active.
+    pub active: u32,
+    /// How many bundles beyond those are ready with it.
+    pub ready: u32,
+    /// The owner's last answer since the subscription.
+    pub known: Option<Located>,
+    pub subscribed: bool,
+    pub pinned: bool,
+    /// Its share of `Pull::held`.
+    pub charged: ByteSize,
+    pub class: Class,
+    pub fetch: Option<Fetch>,
+    /// Sources that failed since all were last tried.
+    pub tried: BTreeSet<Incarnation>,
+    /// How often the wait was served.
+    pub rounds: u32,
+    pub retry_at: Option<Nanos>,
+    /// Whether it waits because this node's store had no memory.
+    pub starved: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fetch {
+    pub attempt: Attempt,
+    pub from: Incarnation,
+    pub size: ByteSize,
+}
+
+impl Object {
+    /// Who has a copy by the owner's word.
+    pub fn copies(&self) -> &[Incarnation] {
+        match &self.known {
+            Some(Located::Stored { copies, .. }) => copies,
+            _ => &[],
+        }
+    }
+
+    pub fn is_inline(&self) -> bool {
+        matches!(self.known, Some(Located::Inline(_)))
+    }
+
+    /// After a new answer: a source that is no longer listed and comes back deserves a new try.
+    pub fn forget_old_failures(&mut self) {
+        let mut tried = std::mem::take(&mut self.tried);
+        tried.retain(|source| self.copies().contains(source));
+        self.tried = tried;
+    }
+}
+
+impl Pull {
+    /// The living holders of `object` other than this node, by its owner's word, in id order: where a transfer that
+    /// reads from several sources finds the others. Empty if the object is not wanted or its holders are not known.
+    pub fn sources(&self, object: ObjectId) -> Vec<Incarnation> {
+        let copies = self.objects.get(&object).map_or(&[] as &[_], Object::copies);
+        copies.iter().copied().filter(|at| self.is_source(*at)).collect()
+    }
+
+    fn is_source(&self, at: Incarnation) -> bool {
+        at.node != self.own.node && !self.dead_nodes.contains(at)
+    }
+
+    /// Bytes of this node's store that `object` takes or will take, as far as is known.
+    pub(super) fn bytes(&self, object: ObjectId) -> ByteSize {
+        let known = self.objects.get(&object).and_then(|entry| entry.known.as_ref());
+        match (known, self.local.get(&object)) {
+            (Some(Located::Inline(_)), _) => ByteSize::ZERO,
+            (_, Some(size)) => *size,
+            (Some(Located::Stored { size, .. }), None) => *size,
+            _ => ByteSize::ZERO,
+        }
+    }
+
+    /// Makes everything that follows from an object's state so: its class and its bundles' tallies, subscription,
+    /// pin, share of the held bytes, fetch. Called after each change to what is known of the object or to who wants
+    /// it. Idempotent.
+    pub(super) fn reconcile(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        // Nobody asked the owner, so nothing but a value is worth remembering.
+        if entry.wanting.is_empty() && !entry.is_inline() {
+            entry.known = None;
+        }
+        self.reclassify(object);
+        self.recharge(object);
+        let local = self.is_local(object);
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        let held = entry.active + entry.ready > 0;
+
+        let subscribed = !entry.wanting.is_empty() && matches!(entry.class, Class::Unknown | Class::Fetchable);
+        if subscribed != entry.subscribed {
+            entry.subscribed = subscribed;
+            out.push(if subscribed { Effect::Subscribe(object) } else { Effect::Unsubscribe(object) });
+        }
+        // It is here: the owner's answer would grow stale unseen.
+        if !subscribed && matches!(entry.known, Some(Located::Stored { .. } | Located::Pending)) {
+            entry.known = None;
+        }
+        let pinned = held && local && !entry.is_inline();
+        if pinned != entry.pinned {
+            entry.pinned = pinned;
+            out.push(if pinned { Effect::Pin(object) } else { Effect::Unpin(object) });
+        }
+        let unwanted = entry.wanting.is_empty() && !held;
+        self.pursue(now, object, out);
+        if unwanted {
+            self.objects.remove(&object);
+        }
+    }
+
+    fn reclassify(&mut self, object: ObjectId) {
+        let local = self.is_local(object);
+        let copies = self.objects.get(&object).map_or(&[] as &[_], Object::copies);
+        let fetchable = copies.iter().any(|at| self.is_source(*at));
+        let orphan = !local && self.dead_owners.contains(object.owner());
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        if orphan && !matches!(entry.known, Some(Located::Inline(_) | Located::Failed(_))) {
+            let message = format!("the owner {} of {object} died, and with it what was known of it", object.owner());
+            entry.known = Some(Located::Failed(TaskError::new(TaskErrorKind::OwnerDied, message)));
+        }
+        let class = match entry.known {
+            Some(Located::Inline(_)) => Class::Here,
+            _ if local => Class::Here,
+            Some(Located::Failed(_)) => Class::Failed,
+            Some(Located::Stored { .. }) if fetchable => Class::Fetchable,
+            _ => Class::Unknown,
+        };
+        if class == entry.class {
+            return;
+        }
+        for rank in &entry.wanting {
+            if let Some(bundle) = self.bundles.get_mut(&rank.bundle) {
+                bundle.tally.change(entry.class, class);
+                self.touched.insert(*rank);
+            }
+        }
+        entry.class = class;
+    }
+
+    fn recharge(&mut self, object: ObjectId) {
+        let bytes = self.bytes(object);
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        let charge = if entry.active + entry.ready > 0 { bytes } else { ByteSize::ZERO };
+        self.held = self.held - entry.charged + charge;
+        entry.charged = charge;
+    }
+
+    /// Starts, keeps, replaces or ends the object's fetch, whichever its state asks for.
+    fn pursue(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+        let sources = self.sources(object);
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        let size = match entry.known {
+            Some(Located::Stored { size, .. }) if entry.active > 0 && entry.class == Class::Fetchable => Some(size),
+            _ => None,
+        };
+        if let Some(fetch) = entry.fetch {
+            let outdated = size != Some(fetch.size) || self.dead_nodes.contains(fetch.from);
+            if !outdated {
+                return;
+            }
+            entry.fetch = None;
+            out.push(Effect::AbortFetch { object, attempt: fetch.attempt });
+        }
+        let untried: Vec<Incarnation> = sources.into_iter().filter(|at| !entry.tried.contains(at)).collect();
+        let Some(size) = size else {
+            (entry.rounds, entry.starved) = (0, false);
+            entry.tried.clear();
+            self.wait_until(object, None);
+            return;
+        };
+        if entry.retry_at.is_some() && (entry.starved || untried.is_empty()) {
+            return;
+        }
+        if untried.is_empty() {
+            self.back_off(now, object);
+            return;
+        }
+        self.attempts = self.attempts.wrapping_add(1);
+        let attempt = Attempt(self.attempts);
+        let from = untried[(draw(object, self.own, attempt) % untried.len() as u64) as usize];
+        entry.fetch = Some(Fetch { attempt, from, size });
+        out.push(Effect::Fetch { object, attempt, from, size });
+        self.wait_until(object, None);
+    }
+
+    fn back_off(&mut self, now: Nanos, object: ObjectId) {
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        let wait = Nanos(BACKOFF_FIRST.0 << entry.rounds.min(32)).min(BACKOFF_LAST);
+        entry.rounds += 1;
+        self.wait_until(object, Some(now + wait));
+    }
+
+    fn wait_until(&mut self, object: ObjectId, at: Option<Nanos>) {
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        if let Some(before) = std::mem::replace(&mut entry.retry_at, at) {
+            self.retries.remove(&(before, object));
+        }
+        self.retries.extend(at.map(|at| (at, object)));
+    }
+
+    pub(super) fn fetched(&mut self, now: Nanos, object: ObjectId, attempt: Attempt, out: &mut Vec<Effect>) {
+        let Some(fetch) = self.current(object, attempt) else { return };
+        self.local.insert(object, fetch.size);
+        self.reconcile(now, object, out);
+    }
+
+    pub(super) fn fetch_failed(
+        &mut self,
+        now: Nanos,
+        object: ObjectId,
+        attempt: Attempt,
+        why: FetchFailure,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(fetch) = self.current(object, attempt) else { return };
+        let Some(entry) = self.objects.get_mut(&object) else { return };
+        match why {
+            FetchFailure::NoMemory => {
+                entry.starved = true;
+                self.back_off(now, object);
+            }
+            FetchFailure::Unreachable | FetchFailure::NotThere | FetchFailure::Corrupt => {
+                entry.tried.insert(fetch.from);
+            }
+        }
+        self.reconcile(now, object, out);
+    }
+
+    /// Takes the fetch out if `attempt` is the current one.
+    fn current(&mut self, object: ObjectId, attempt: Attempt) -> Option<Fetch> {
+        self.objects.get_mut(&object)?.fetch.take_if(|fetch| fetch.attempt == attempt)
+    }
+
+    pub(super) fn retry_due(&mut self, now: Nanos, out: &mut Vec<Effect>) {
+        while let Some((_, object)) = self.retries.first().copied().filter(|(at, _)| *at <= now) {
+            self.retry(now, object, out);
+        }
+    }
+
+    /// Fetches that found no memory are tried again as soon as there is more of it.
+    pub(super) fn room_changed(&mut self, now: Nanos, room: ByteSize, out: &mut Vec<Effect>) {
+        let more = room > self.room;
+        self.room = room;
+        if more {
+            let starved = |object: &ObjectId| self.objects.get(object).is_some_and(|entry| entry.starved);
+            let again: Vec<ObjectId> = self.retries.iter().map(|(_, object)| *object).filter(starved).collect();
+            for object in again {
+                self.retry(now, object, out);
+            }
+        }
+    }
+
+    fn retry(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+        self.wait_until(object, None);
+        if let Some(entry) = self.objects.get_mut(&object)
+            && !std::mem::take(&mut entry.starved)
+        {
+            entry.tried.clear();
+        }
+        self.reconcile(now, object, out);
+    }
+}
+
+/// A number that differs between nodes, objects and attempts, and is the same in every run (the finaliser of
+/// SplitMix64).
+fn draw(object: ObjectId, own: Incarnation, attempt: Attempt) -> u64 {
+    let owner = u64::from(object.owner().node.0) << 32 | u64::from(object.owner().epoch.0);
+    let who = u64::from(own.node.0) << 32 | u64::from(own.epoch.0);
+    let which = u64::from(object.index) << 32 | u64::from(attempt.0);
+    [owner, object.task.seq, who, which].into_iter().fold(0, |state, part| {
+        let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    })
+}
