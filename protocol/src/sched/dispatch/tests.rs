@@ -1,0 +1,377 @@
+use super::*;
+use crate::member::{Member, NodeLoad, NodeView};
+use crate::sched::Hybrid;
+use crate::{FunctionId, Placement, TaskErrorKind};
+use proptest::prelude::*;
+use std::collections::VecDeque;
+
+const ME: OwnerId = Incarnation { node: NodeId(9), epoch: Epoch(9) };
+
+fn node(id: u32) -> Incarnation {
+    Incarnation::new(id, id)
+}
+
+fn view(version: u64, nodes: &[(u32, u64, u64)]) -> Arc<ClusterView> {
+    let nodes = nodes.iter().map(|(id, total, free)| NodeView {
+        member: Member {
+            incarnation: node(*id),
+            name: format!("N{id}"),
+            rpc: String::new(),
+            bulk: String::new(),
+            total: Resources::cpus(*total),
+            labels: Default::default(),
+        },
+        load: NodeLoad { version, available: Resources::cpus(*free), queued: 0, draining: false },
+    });
+    Arc::new(ClusterView { nodes: nodes.collect(), seq: version, version })
+}
+
+fn class(function: &str, cpus: u64) -> Arc<SchedulingClass> {
+    bound(function, cpus, Placement::Any)
+}
+
+fn bound(function: &str, cpus: u64, placement: Placement) -> Arc<SchedulingClass> {
+    Arc::new(SchedulingClass { function: FunctionId::from(function), resources: Resources::cpus(cpus), placement })
+}
+
+fn task(seq: u64) -> TaskId {
+    TaskId { owner: ME, seq }
+}
+
+fn lease(seq: u64) -> LeaseId {
+    LeaseId { owner: ME, seq }
+}
+
+struct Rig {
+    dispatch: Dispatch,
+    now: Nanos,
+}
+
+impl Rig {
+    fn new(nodes: &[(u32, u64, u64)]) -> Self {
+        let mut rig =
+            Self { dispatch: Dispatch::new(ME, Arc::new(Hybrid), DispatchSettings::default(), 1), now: Nanos::ZERO };
+        rig.step(Event::View(view(1, nodes)));
+        rig
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        let mut out = Vec::new();
+        self.dispatch.step(self.now, event, &mut out);
+        self.dispatch.check().expect("invariants");
+        out
+    }
+
+    fn enqueue(&mut self, seq: u64, class: &Arc<SchedulingClass>) -> Vec<Effect> {
+        self.step(Event::Enqueue { task: task(seq), class: class.clone(), near: vec![] })
+    }
+
+    fn grant(&mut self, seq: u64, by: u32) -> Vec<Effect> {
+        self.step(Event::Granted { lease: lease(seq), by: node(by) })
+    }
+
+    fn finish(&mut self, on: u64, seq: u64, spent: Nanos) -> Vec<Effect> {
+        self.step(Event::Finished { lease: lease(on), task: task(seq), spent, started: true })
+    }
+
+    fn tick_at(&mut self, now: Nanos) -> Vec<Effect> {
+        self.now = now;
+        self.step(Event::Tick)
+    }
+}
+
+fn assigned(out: &[Effect]) -> Vec<(u64, u64)> {
+    let pick = |effect: &Effect| match effect {
+        Effect::Assign { task, lease, .. } => Some((task.seq, lease.seq)),
+        _ => None,
+    };
+    out.iter().filter_map(pick).collect()
+}
+
+fn requested(out: &[Effect]) -> Vec<(u64, u32, u8)> {
+    let pick = |effect: &Effect| match effect {
+        Effect::Request { to, lease, hops, .. } => Some((lease.seq, to.node.0, *hops)),
+        _ => None,
+    };
+    out.iter().filter_map(pick).collect()
+}
+
+fn returned(out: &[Effect]) -> Vec<u64> {
+    let pick = |effect: &Effect| match effect {
+        Effect::Return { lease, .. } => Some(lease.seq),
+        _ => None,
+    };
+    out.iter().filter_map(pick).collect()
+}
+
+#[test]
+fn one_lease_serves_many_tasks_and_goes_back_when_idle() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 1, 0)]);
+    assert!(rig.enqueue(2, &f).is_empty(), "one slot, one request");
+    let out = rig.grant(1, 1);
+    assert_eq!(assigned(&out), [(1, 1)]);
+    assert_eq!(requested(&out), [(2, 1, 0)], "the extra request: task 1 may wait for task 2");
+    assert_eq!(assigned(&rig.finish(1, 1, Nanos::millis(1))), [(2, 1)]);
+    rig.finish(1, 2, Nanos::millis(1));
+    assert!(rig.tick_at(Nanos::millis(4)).is_empty());
+    assert_eq!(assigned(&rig.enqueue(3, &f)), [(3, 1)], "kept a while");
+    rig.finish(1, 3, Nanos::millis(1));
+    assert_eq!(returned(&rig.tick_at(Nanos::millis(9))), [2, 1], "the superfluous request and the idle lease");
+    assert_eq!(rig.dispatch.next_deadline(), None);
+    assert_eq!(rig.dispatch.leases().count(), 0);
+}
+
+#[test]
+fn pipelines_short_tasks_and_stops_after_a_long_one() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    (1..=200).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    assert_eq!(assigned(&rig.grant(1, 1)).len(), 1, "unknown: one at a time");
+    assert_eq!(assigned(&rig.finish(1, 1, Nanos::micros(50))).len(), 10);
+    assert_eq!(assigned(&rig.finish(1, 2, Nanos::millis(3))).len(), 0);
+    for seq in 3..=11 {
+        let depth = assigned(&rig.finish(1, seq, Nanos::millis(3))).len();
+        assert_eq!(depth, usize::from(seq == 11), "one again, once the pipeline is empty");
+    }
+}
+
+#[test]
+fn a_hand_back_makes_the_lease_single_and_an_empty_one_goes_back() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    (1..=9).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    rig.grant(1, 1);
+    assert_eq!(assigned(&rig.finish(1, 1, Nanos::micros(250))).len(), 2);
+    let hand_back = |seq| Event::Finished { lease: lease(1), task: task(seq), spent: Nanos::ZERO, started: false };
+    assert!(assigned(&rig.step(hand_back(3))).is_empty(), "the worker may be blocked");
+    assert_eq!(returned(&rig.step(hand_back(2))), [1]);
+}
+
+#[test]
+fn locality_passes_the_head_over_a_bounded_number_of_times() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    for seq in 1..=12 {
+        let near = vec![(NodeId(if seq < 3 { 2 } else { 1 }), ByteSize::mb(1))];
+        rig.step(Event::Enqueue { task: task(seq), class: f.clone(), near });
+    }
+    let mut order = assigned(&rig.grant(1, 1));
+    while let Some((last, _)) = order.last().copied().filter(|_| order.len() < 12) {
+        order.extend(assigned(&rig.finish(1, last, Nanos::millis(1))));
+    }
+    let order: Vec<_> = order.into_iter().map(|(task, _)| task).collect();
+    assert_eq!(order, [3, 4, 5, 6, 7, 8, 9, 10, 1, 11, 12, 2]);
+}
+
+#[test]
+fn another_class_that_waits_gets_the_idle_lease_at_once() {
+    let mut rig = Rig::new(&[(1, 1, 1)]);
+    let (f, g) = (class("f", 1), class("g", 1));
+    rig.enqueue(1, &f);
+    rig.grant(1, 1);
+    rig.step(Event::View(view(2, &[(1, 1, 0)])));
+    assert_eq!(requested(&rig.enqueue(2, &g)), [(2, 1, 0)]);
+    assert_eq!(returned(&rig.finish(1, 1, Nanos(1))), [1]);
+    rig.grant(2, 1);
+    rig.finish(2, 2, Nanos(1));
+    assert_eq!(returned(&rig.enqueue(3, &f)), [2], "and the other way round");
+}
+
+#[test]
+fn a_lease_ends_after_its_term() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    (1..=3).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    rig.grant(1, 1);
+    rig.now = Nanos::millis(600);
+    let out = rig.finish(1, 1, Nanos::millis(600));
+    assert_eq!((assigned(&out), returned(&out)), (vec![], vec![1]));
+    assert_eq!(assigned(&rig.grant(2, 1)), [(2, 2)]);
+}
+
+#[test]
+fn infeasible_tasks_wait_and_say_why() {
+    let (mut rig, f) = (Rig::new(&[(1, 2, 2)]), class("f", 4));
+    assert!(rig.enqueue(1, &f).is_empty());
+    assert_eq!(rig.dispatch.why(task(1)).as_deref(), Some("needs 4 cpu; the largest node, N1, has 2"));
+    assert_eq!(requested(&rig.step(Event::View(view(2, &[(1, 2, 2), (2, 4, 4)])))), [(2, 2, 0)]);
+    assert!(rig.dispatch.why(task(1)).is_some_and(|why| why.contains("asked at n2.2")));
+}
+
+#[test]
+fn hard_affinity_fails_for_the_dead_and_after_a_grace_for_the_unknown() {
+    let mut rig = Rig::new(&[(1, 1, 1), (2, 1, 1)]);
+    let on = |name: &str| bound("f", 1, Placement::Node { name: name.into(), soft: false });
+    let unschedulable = |out: &[Effect]| match out {
+        [Effect::Unschedulable { task, error }] => Some((task.seq, error.kind)),
+        _ => None,
+    };
+    assert_eq!(requested(&rig.enqueue(1, &on("N2"))), [(1, 2, 0)]);
+    let out = rig.step(Event::NodeDied(node(2)));
+    assert_eq!(unschedulable(&out), Some((1, TaskErrorKind::Unschedulable)));
+    assert!(rig.enqueue(2, &on("N7")).is_empty());
+    assert!(rig.dispatch.why(task(2)).is_some_and(|why| why.contains("not joined yet")));
+    assert!(rig.tick_at(Nanos::millis(1_999)).is_empty());
+    assert_eq!(unschedulable(&rig.tick_at(Nanos::secs(2))), Some((2, TaskErrorKind::Unschedulable)));
+}
+
+#[test]
+fn follows_spillbacks_but_not_to_the_dead() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1), (2, 1, 1), (3, 1, 1)]), class("f", 1));
+    rig.enqueue(1, &f);
+    let spill = |to| Event::Spillback { lease: lease(1), to: node(to) };
+    assert_eq!(requested(&rig.step(spill(2))), [(1, 2, 1)]);
+    rig.step(Event::NodeDied(node(3)));
+    assert_eq!(requested(&rig.step(spill(3))), [(1, 2, MAX_HOPS)], "back to who sent it, to be granted or queued");
+    assert!(rig.grant(1, 1).is_empty(), "not who was asked");
+    assert_eq!(assigned(&rig.grant(1, 2)), [(1, 1)]);
+}
+
+#[test]
+fn a_refusal_leads_elsewhere_and_is_forgotten() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1), (2, 1, 1)]), class("f", 1));
+    rig.enqueue(1, &f);
+    let refused = |seq, by| Event::Refused { lease: lease(seq), why: Refusal::Draining, by: node(by) };
+    assert_eq!(requested(&rig.step(refused(1, 1))), [(2, 2, 0)]);
+    assert!(rig.step(refused(2, 2)).is_empty());
+    assert_eq!(rig.dispatch.why(task(1)).as_deref(), Some("node n2.2 is draining"));
+    assert_eq!(requested(&rig.tick_at(Nanos::millis(100))).len(), 1);
+}
+
+#[test]
+fn a_million_queued_tasks_can_be_dequeued() {
+    let mut dispatch = Dispatch::new(ME, Arc::new(Hybrid), DispatchSettings::default(), 1);
+    let (f, mut out) = (class("f", 1), Vec::new());
+    for seq in 0..1_000_000 {
+        let event = Event::Enqueue { task: task(seq), class: f.clone(), near: vec![] };
+        dispatch.step(Nanos::ZERO, event, &mut out);
+    }
+    for seq in (0..1_000_000).rev() {
+        dispatch.step(Nanos::ZERO, Event::Dequeue { task: task(seq) }, &mut out);
+    }
+    assert!(out.is_empty() && dispatch.queued() == 0);
+    dispatch.check().expect("invariants");
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Enqueue { class: usize, near: u32 },
+    Dequeue(u64),
+    Answer { nth: usize, how: u8 },
+    Finish { nth: usize, micros: u64, started: bool },
+    Die(u32),
+    See(u64),
+    Wait(u64),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        8 => (0usize..4, 0u32..5).prop_map(|(class, near)| Op::Enqueue { class, near }),
+        1 => (0u64..60).prop_map(Op::Dequeue),
+        6 => (any::<usize>(), 0u8..6).prop_map(|(nth, how)| Op::Answer { nth, how }),
+        6 => (any::<usize>(), 1u64..900, prop::bool::weighted(0.9))
+            .prop_map(|(nth, micros, started)| Op::Finish { nth, micros, started }),
+        1 => (1u32..30).prop_map(Op::Die),
+        1 => (0u64..4).prop_map(Op::See),
+        2 => (0u64..9_000).prop_map(Op::Wait),
+    ];
+    prop::collection::vec(op, 1..200)
+}
+
+proptest! {
+    /// Against nodes that answer in any order and way: a queued task leaves the queue exactly once, requests stay
+    /// within the cap, the depth bound holds, and when grants flow at the end everything is assigned and every lease
+    /// goes back.
+    #[test]
+    fn every_task_is_assigned_once(ops in ops()) {
+        let classes = [class("f", 1), class("g", 2), class("h", 0), bound("f", 1, Placement::Spread)];
+        let mut rig = Rig::new(&[(1, 3, 3), (2, 3, 3), (3, 3, 3), (4, 3, 3)]);
+        let mut alive = BTreeSet::from([1, 2, 3, 4]);
+        let mut asked: BTreeMap<u64, (u32, u8)> = BTreeMap::new();
+        let mut held: BTreeMap<u64, (u32, VecDeque<u64>)> = BTreeMap::new();
+        let mut queued: BTreeMap<u64, usize> = BTreeMap::new();
+        let mut kinds: BTreeMap<u64, usize> = BTreeMap::new();
+        let (mut seq, mut version, mut used) = (0, 1, BTreeSet::new());
+        let mut tail = vec![Op::See(3)];
+        (0..400).for_each(|_| tail.extend([
+            Op::Answer { nth: 0, how: 0 }, Op::Finish { nth: 0, micros: 100, started: true }, Op::Wait(6_000),
+        ]));
+        for op in ops.into_iter().chain(tail) {
+            let event = match op {
+                Op::Enqueue { class, near } => {
+                    seq += 1;
+                    queued.insert(seq, class);
+                    kinds.insert(seq, class);
+                    let near = if near == 0 { vec![] } else { vec![(NodeId(near), ByteSize(9))] };
+                    Event::Enqueue { task: task(seq), class: classes[class].clone(), near }
+                }
+                Op::Dequeue(seq) => {
+                    queued.remove(&seq);
+                    Event::Dequeue { task: task(seq) }
+                }
+                Op::Answer { nth, how } => {
+                    let nth = asked.iter().nth(nth % asked.len().max(1));
+                    let Some((l, (at, hops))) = nth.map(|(l, a)| (*l, *a)) else { continue };
+                    asked.remove(&l);
+                    match how {
+                        0..4 => {
+                            held.insert(l, (at, VecDeque::new()));
+                            Event::Granted { lease: lease(l), by: node(at) }
+                        }
+                        4 if hops < MAX_HOPS => Event::Spillback { lease: lease(l), to: node(1 + at % 4) },
+                        _ => Event::Refused { lease: lease(l), why: Refusal::Draining, by: node(at) },
+                    }
+                }
+                Op::Finish { nth, micros, started } => {
+                    let busy = held.iter().filter(|(_, (_, tasks))| !tasks.is_empty());
+                    let busy: Vec<_> = busy.map(|(l, _)| *l).collect();
+                    let Some(l) = busy.get(nth % busy.len().max(1)) else { continue };
+                    let Some(t) = held.get_mut(l).and_then(|(_, tasks)| tasks.pop_front()) else { continue };
+                    Event::Finished { lease: lease(*l), task: task(t), spent: Nanos::micros(micros), started }
+                }
+                Op::Die(n) if n == 1 || !alive.contains(&n) => continue,
+                Op::Die(n) => {
+                    alive.remove(&n);
+                    asked.retain(|_, (at, _)| *at != n);
+                    held.retain(|_, (at, _)| *at != n);
+                    Event::NodeDied(node(n))
+                }
+                Op::See(free) => {
+                    version += 1;
+                    let nodes: Vec<_> = alive.iter().map(|id| (*id, 3, free)).collect();
+                    Event::View(view(version, &nodes))
+                }
+                Op::Wait(micros) => {
+                    rig.now += Nanos::micros(micros);
+                    Event::Tick
+                }
+            };
+            for effect in rig.step(event) {
+                match effect {
+                    Effect::Request { to, lease, hops, .. } => {
+                        prop_assert!(alive.contains(&to.node.0) && hops <= MAX_HOPS);
+                        prop_assert!(used.insert(lease.seq) || hops > 0, "a lease id used twice");
+                        asked.insert(lease.seq, (to.node.0, hops));
+                    }
+                    Effect::Return { lease, .. } => {
+                        let tasks = held.remove(&lease.seq).map_or(0, |(_, tasks)| tasks.len());
+                        prop_assert_eq!(tasks, 0, "returned with tasks in flight");
+                        asked.remove(&lease.seq);
+                    }
+                    Effect::Assign { task, lease, .. } => {
+                        prop_assert!(queued.remove(&task.seq).is_some(), "assigned without being queued");
+                        let (_, tasks) = held.get_mut(&lease.seq).expect("a held lease");
+                        tasks.push_back(task.seq);
+                        prop_assert!(tasks.len() <= MAX_DEPTH);
+                        prop_assert!(tasks.iter().all(|t| kinds[t] == kinds[&task.seq]), "a lease serves one class");
+                    }
+                    Effect::Unschedulable { .. } => prop_assert!(false, "no affinity here"),
+                }
+            }
+            prop_assert_eq!(rig.dispatch.queued(), queued.len());
+            // Four classes; the cap per class is its slots, or one.
+            let slots = (alive.len() * (3 + 1 + 16 + 3)) + 4;
+            prop_assert!(asked.len() <= slots, "{} requests out", asked.len());
+        }
+        prop_assert!(queued.is_empty(), "stuck: {queued:?}");
+        prop_assert!(asked.is_empty() && held.is_empty(), "leaked: {asked:?} {held:?}");
+        prop_assert_eq!(rig.dispatch.leases().count(), 0);
+    }
+}

@@ -1,0 +1,477 @@
+//! The node's side of leases: grants, queues or spills back.
+//!
+//! # States of a lease here
+//! ```text
+//!            Request                    Blocked
+//!   (none) ----------> queued -> granted ------> blocked
+//!      ^                 |  |      |   ^            |
+//!      |    Return, ...  |  |      |   +------------+
+//!      +-----------------+  |      |     Unblocked
+//!      +--------------------+------+  Return, OwnerDied
+//!         spilled back, refused
+//! ```
+//! # Guarantees
+//! - **Capacity (I32).** For each resource: free + held by granted leases = total + debt, in exact amounts, and free
+//!   and debt are never both above zero. Only [`Event::Unblocked`] makes debt: a task that comes back from `get` takes
+//!   its resources again at once, even above the total, because the alternative is a second wait while it holds its
+//!   stack and its arguments. Until the debt of a resource is repaid nothing that needs that resource is granted. The
+//!   overrun is at most what the leases blocked at that time hold.
+//! - **Every request is answered** by exactly one of grant, spillback and refusal, unless its owner returns it or dies
+//!   first.
+//! - **Fairness (I36).** First come first served within an owner, owners in turn. A request too large for what is free
+//!   may be overtaken by other owners' at most [`MAX_PASSED`] times; then everyone waits for it.
+//! - **Bounded hops.** A request that was spilled back [`MAX_HOPS`] times is granted or queued, never sent on, except
+//!   by a node that drains, which refuses it. Requests sent to a node count against its room until its load is heard of
+//!   again.
+//! - **Idempotent return.** A return of a lease unknown here leaves a tombstone, and the request it overtook is then
+//!   ignored (ray#13545, ray#65420). At most [`MAX_TOMBSTONES`]; the oldest goes first.
+//! - **Hard constraints hold at grant time (I9).** Placement and totals are checked here again, whatever the asker's
+//!   view said.
+//! - **Fencing.** Nothing is granted to an owner after [`Event::OwnerDied`] for it or for a later life of its node.
+//!
+//! # Where we differ from Ray
+//! `ClusterLeaseManager` and `LocalLeaseManager` hold a request in one of several queues per scheduling class and take
+//! the classes in turn, whoever asks; a request spilled back once must be granted or rejected (ray#20050). Here a lease
+//! id names everything from the first message, queues are per owner, a rejected request may try a bounded number of
+//! other nodes, and waiting for arguments is no business of the lease (the executor hands tasks back instead of holding
+//! the lease).
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use super::policy::{lacking, mix};
+use super::{Decision, Policy, Refusal, Request};
+use crate::member::{ClusterView, Member, NodeLoad};
+use crate::{Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Resources, SchedulingClass, Violation};
+use ledger::Ledger;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
+
+/// Spillbacks after which a request is granted or queued where it is.
+pub const MAX_HOPS: u8 = 4;
+
+/// How often a waiting request may be overtaken because it does not fit yet.
+pub const MAX_PASSED: u32 = 64;
+
+/// Returns remembered because they may have overtaken their request.
+pub const MAX_TOMBSTONES: usize = 1024;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The cluster changed.
+    View(Arc<ClusterView>),
+    /// An owner asks for a lease.
+    Request {
+        /// Who sent it; must be the owner in the lease id.
+        from: OwnerId,
+        /// Its name.
+        lease: LeaseId,
+        /// For what.
+        class: Arc<SchedulingClass>,
+        /// Spillbacks so far.
+        hops: u8,
+    },
+    /// The owner needs it no longer, queued or granted.
+    Return {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// The running task of the lease waits for a value.
+    Blocked {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// It waits no longer.
+    Unblocked {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// Membership declared this owner dead.
+    OwnerDied(OwnerId),
+    /// This node is about to leave: it takes nothing new, and what was granted runs on.
+    Drain,
+}
+
+/// What must be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Tell the owner it has the lease, after making a worker ready for it.
+    Grant {
+        /// The owner.
+        to: OwnerId,
+        /// Which.
+        lease: LeaseId,
+    },
+    /// Tell the owner to ask another node.
+    Spillback {
+        /// The owner.
+        to: OwnerId,
+        /// Which.
+        lease: LeaseId,
+        /// The node that has room.
+        target: Incarnation,
+    },
+    /// Tell the owner no.
+    Refuse {
+        /// The owner.
+        to: OwnerId,
+        /// Which.
+        lease: LeaseId,
+        /// Why.
+        why: Refusal,
+    },
+    /// A granted lease is gone; the worker under it stops.
+    Ended {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// Tell the head, with the next heartbeat or at once.
+    LoadChanged(NodeLoad),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued { hops: u8, passed: u32 },
+    Granted,
+    Blocked,
+}
+
+#[derive(Debug)]
+struct Lease {
+    class: Arc<SchedulingClass>,
+    state: State,
+}
+
+/// The leases of one node. See the module's documentation.
+pub struct Local {
+    member: Member,
+    policy: Arc<dyn Policy>,
+    seed: u64,
+    draws: u64,
+    ledger: Ledger,
+    leases: BTreeMap<LeaseId, Lease>,
+    /// Queued leases by owner, oldest first. No queue is empty.
+    queues: BTreeMap<OwnerId, VecDeque<LeaseId>>,
+    /// The owner served last; the next in order has its turn.
+    served: Option<OwnerId>,
+    tombstones: BTreeSet<LeaseId>,
+    /// The tombstones and some that are gone, oldest first.
+    tombstone_order: VecDeque<LeaseId>,
+    /// The latest life of each node that is known to have ended.
+    dead: BTreeMap<NodeId, Epoch>,
+    view: Arc<ClusterView>,
+    /// Sent to other nodes since they last told their load.
+    redirected: BTreeMap<NodeId, Resources>,
+    /// This node alone: where a request is never spilled to.
+    here: BTreeSet<NodeId>,
+    load: NodeLoad,
+}
+
+impl Local {
+    /// A node that is entirely free. `member` is the node as it registered; `policy` chooses where to spill to, and
+    /// `seed` breaks its ties.
+    pub fn new(member: Member, policy: Arc<dyn Policy>, seed: u64) -> Self {
+        let load = NodeLoad { version: 1, available: member.total.clone(), queued: 0, draining: false };
+        Self {
+            ledger: Ledger::new(member.total.clone()),
+            here: [member.incarnation.node].into(),
+            policy,
+            seed,
+            draws: 0,
+            leases: BTreeMap::new(),
+            queues: BTreeMap::new(),
+            served: None,
+            tombstones: BTreeSet::new(),
+            tombstone_order: VecDeque::new(),
+            dead: BTreeMap::new(),
+            view: Arc::default(),
+            redirected: BTreeMap::new(),
+            load,
+            member,
+        }
+    }
+
+    /// What the node can take on right now.
+    pub fn load(&self) -> &NodeLoad {
+        &self.load
+    }
+
+    /// What granted leases hold that are not blocked.
+    pub fn used(&self) -> Resources {
+        self.ledger.used()
+    }
+
+    /// Leases known here: queued, granted and blocked ones.
+    pub fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.leases.keys().copied()
+    }
+
+    /// Why a lease is not granted yet; `None` if it is, or is unknown here.
+    pub fn why(&self, lease: LeaseId) -> Option<String> {
+        let entry = self.leases.get(&lease)?;
+        if !matches!(entry.state, State::Queued { .. }) {
+            return None;
+        }
+        let ahead = self.queues.get(&lease.owner)?.iter().take_while(|queued| **queued != lease).count();
+        let (needs, free) = (&entry.class.resources, self.ledger.free());
+        Some(format!(
+            "{ahead} requests of its owner are ahead; needs {needs}, node {} has {free} free",
+            self.member.name
+        ))
+    }
+
+    fn request(&mut self, from: OwnerId, lease: LeaseId, class: Arc<SchedulingClass>, hops: u8, out: &mut Vec<Effect>) {
+        if self.leases.contains_key(&lease) || self.tombstones.remove(&lease) {
+            return;
+        }
+        if let Some(why) = self.refusal(from, lease, &class) {
+            return out.push(Effect::Refuse { to: from, lease, why });
+        }
+        if self.load.draining {
+            return self.turn_away(lease, &class, hops, out);
+        }
+        let state = State::Queued { hops, passed: 0 };
+        self.leases.insert(lease, Lease { class: class.clone(), state });
+        self.queues.entry(from).or_default().push_back(lease);
+        self.serve(out);
+        let waits = self.leases.get(&lease).is_some_and(|lease| lease.state != State::Granted);
+        if waits && let Some(target) = self.spill_target(&class, hops, false) {
+            self.forget(lease);
+            out.push(Effect::Spillback { to: from, lease, target });
+        }
+    }
+
+    fn refusal(&self, from: OwnerId, lease: LeaseId, class: &SchedulingClass) -> Option<Refusal> {
+        if self.dead.get(&from.node).is_some_and(|epoch| from.epoch <= *epoch) {
+            return Some(Refusal::OwnerDead);
+        }
+        if lease.owner != from {
+            return Some(Refusal::Infeasible(format!("lease {lease} is not {from}'s to ask for")));
+        }
+        lacking(&self.member, class).map(Refusal::Infeasible)
+    }
+
+    /// While draining: to any other node that could run it, even a busy one, or back with a refusal.
+    fn turn_away(&mut self, lease: LeaseId, class: &SchedulingClass, hops: u8, out: &mut Vec<Effect>) {
+        out.push(match self.spill_target(class, hops, true) {
+            Some(target) => Effect::Spillback { to: lease.owner, lease, target },
+            None => Effect::Refuse { to: lease.owner, lease, why: Refusal::Draining },
+        });
+    }
+
+    /// Another node with room for `class`; with `even_busy`, one that could ever have room will do.
+    fn spill_target(&mut self, class: &SchedulingClass, hops: u8, even_busy: bool) -> Option<Incarnation> {
+        if hops >= MAX_HOPS {
+            return None;
+        }
+        self.draws += 1;
+        let request = Request {
+            view: &self.view,
+            class,
+            pending: &self.redirected,
+            near: &[],
+            home: None,
+            exclude: &self.here,
+            tie: mix(self.seed, self.draws),
+        };
+        let target = match self.policy.pick(&request) {
+            Decision::Node(target) => target,
+            Decision::Busy(target) if even_busy => target,
+            Decision::Busy(_) | Decision::Infeasible(_) | Decision::NoSuchNode(_) => return None,
+        };
+        self.redirected.entry(target.node).or_default().give(&class.resources);
+        Some(target)
+    }
+
+    /// Grants while anything fits.
+    fn serve(&mut self, out: &mut Vec<Effect>) {
+        while let Some(owner) = self.next_to_serve() {
+            let Some(lease) = self.queues.get(&owner).and_then(|queue| queue.front().copied()) else { return };
+            self.unqueue(lease);
+            if let Some(entry) = self.leases.get_mut(&lease) {
+                entry.state = State::Granted;
+                self.ledger.hold(&entry.class.resources);
+            }
+            self.served = Some(owner);
+            out.push(Effect::Grant { to: owner, lease });
+        }
+    }
+
+    /// The next owner in turn whose oldest request fits; those before it that do not fit were passed once more.
+    fn next_to_serve(&mut self) -> Option<OwnerId> {
+        let after = self.served.map_or(Unbounded, Excluded);
+        let rest = self.queues.range((after, Unbounded));
+        let order: Vec<(OwnerId, LeaseId)> = rest
+            .chain(self.queues.iter().take_while(|(owner, _)| Some(**owner) <= self.served))
+            .filter_map(|(owner, queue)| Some((*owner, *queue.front()?)))
+            .collect();
+        let starved = |lease| matches!(self.leases[lease].state, State::Queued { passed: MAX_PASSED.., .. });
+        let fits = |lease| self.ledger.fits(&self.leases[lease].class.resources);
+        if let Some((owner, lease)) = order.iter().find(|(_, lease)| starved(lease)) {
+            return fits(lease).then_some(*owner);
+        }
+        let found = order.iter().position(|(_, lease)| fits(lease))?;
+        for (_, lease) in &order[..found] {
+            if let Some(Lease { state: State::Queued { passed, .. }, .. }) = self.leases.get_mut(lease) {
+                *passed += 1;
+            }
+        }
+        Some(order[found].0)
+    }
+
+    fn unqueue(&mut self, lease: LeaseId) {
+        if let Some(queue) = self.queues.get_mut(&lease.owner) {
+            queue.retain(|queued| *queued != lease);
+            if queue.is_empty() {
+                self.queues.remove(&lease.owner);
+            }
+        }
+    }
+
+    /// Removes a lease in whatever state and gives back what it holds. Says whether there was a worker under it.
+    fn forget(&mut self, lease: LeaseId) -> bool {
+        let Some(entry) = self.leases.remove(&lease) else { return false };
+        match entry.state {
+            State::Queued { .. } => self.unqueue(lease),
+            State::Granted => self.ledger.release(&entry.class.resources),
+            State::Blocked => {}
+        }
+        !matches!(entry.state, State::Queued { .. })
+    }
+
+    fn bury(&mut self, lease: LeaseId) {
+        if self.tombstones.insert(lease) {
+            self.tombstone_order.push_back(lease);
+        }
+        while self.tombstone_order.len() > MAX_TOMBSTONES {
+            if let Some(oldest) = self.tombstone_order.pop_front() {
+                self.tombstones.remove(&oldest);
+            }
+        }
+    }
+
+    fn owner_died(&mut self, owner: OwnerId, out: &mut Vec<Effect>) {
+        let dead = self.dead.entry(owner.node).or_insert(owner.epoch);
+        *dead = owner.epoch.max(*dead);
+        let all = LeaseId { owner, seq: 0 }..=LeaseId { owner, seq: u64::MAX };
+        let theirs: Vec<_> = self.leases.range(all).map(|(lease, _)| *lease).collect();
+        for lease in theirs {
+            if self.forget(lease) {
+                out.push(Effect::Ended { lease });
+            }
+        }
+        self.tombstones.retain(|lease| lease.owner != owner);
+        self.tombstone_order.retain(|lease| lease.owner != owner);
+    }
+
+    fn viewed(&mut self, view: Arc<ClusterView>, out: &mut Vec<Effect>) {
+        let version = |view: &ClusterView, id: NodeId| {
+            let found = view.nodes.binary_search_by_key(&id, |node| node.member.incarnation.node);
+            found.ok().map(|index| (view.nodes[index].member.incarnation, view.nodes[index].load.version))
+        };
+        self.redirected
+            .retain(|id, _| version(&view, *id).is_some() && version(&view, *id) == version(&self.view, *id));
+        self.view = view;
+        // Room elsewhere: each class is tried until it finds none, so this costs O(queued + classes * nodes).
+        let mut hopeless = BTreeSet::new();
+        for lease in self.queued() {
+            let Some(Lease { class, state: State::Queued { hops, .. } }) = self.leases.get(&lease) else { continue };
+            let (class, hops) = (class.clone(), *hops);
+            if hops >= MAX_HOPS || hopeless.contains(&class) {
+                continue;
+            }
+            match self.spill_target(&class, hops, false) {
+                Some(target) => {
+                    self.forget(lease);
+                    out.push(Effect::Spillback { to: lease.owner, lease, target });
+                }
+                None => {
+                    hopeless.insert(class);
+                }
+            }
+        }
+    }
+
+    fn drain(&mut self, out: &mut Vec<Effect>) {
+        self.load.draining = true;
+        for lease in self.queued() {
+            if let Some(Lease { class, state: State::Queued { hops, .. } }) = self.leases.get(&lease) {
+                let (class, hops) = (class.clone(), *hops);
+                self.forget(lease);
+                self.turn_away(lease, &class, hops, out);
+            }
+        }
+    }
+
+    fn queued(&self) -> Vec<LeaseId> {
+        self.queues.values().flatten().copied().collect()
+    }
+
+    /// Tells the load if it is not what was told last. `drained` says that the draining flag just changed.
+    fn tell(&mut self, drained: bool, out: &mut Vec<Effect>) {
+        let queued = u32::try_from(self.queues.values().map(VecDeque::len).sum::<usize>()).unwrap_or(u32::MAX);
+        if drained || queued != self.load.queued || *self.ledger.free() != self.load.available {
+            self.load.version += 1;
+            self.load.queued = queued;
+            self.load.available = self.ledger.free().clone();
+            out.push(Effect::LoadChanged(self.load.clone()));
+        }
+    }
+}
+
+impl Machine for Local {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, _: Nanos, event: Event, out: &mut Vec<Effect>) {
+        let was_draining = self.load.draining;
+        match event {
+            Event::View(view) => self.viewed(view, out),
+            Event::Request { from, lease, class, hops } => self.request(from, lease, class, hops, out),
+            Event::Return { lease } if !self.leases.contains_key(&lease) => self.bury(lease),
+            Event::Return { lease } => {
+                if self.forget(lease) {
+                    out.push(Effect::Ended { lease });
+                }
+            }
+            Event::Blocked { lease } => {
+                if let Some(entry) = self.leases.get_mut(&lease).filter(|entry| entry.state == State::Granted) {
+                    entry.state = State::Blocked;
+                    self.ledger.release(&entry.class.resources);
+                }
+            }
+            Event::Unblocked { lease } => {
+                if let Some(entry) = self.leases.get_mut(&lease).filter(|entry| entry.state == State::Blocked) {
+                    entry.state = State::Granted;
+                    self.ledger.hold(&entry.class.resources);
+                }
+            }
+            Event::OwnerDied(owner) => self.owner_died(owner, out),
+            Event::Drain => self.drain(out),
+        }
+        self.serve(out);
+        self.tell(was_draining != self.load.draining, out);
+    }
+
+    fn check(&self) -> Result<(), Violation> {
+        let holding = self.leases.values().filter(|lease| lease.state == State::Granted);
+        self.ledger.check(holding.map(|lease| &lease.class.resources))?;
+        let waiting = |(id, lease): (&LeaseId, &Lease)| matches!(lease.state, State::Queued { .. }).then_some(*id);
+        let waiting: BTreeSet<_> = self.leases.iter().filter_map(waiting).collect();
+        let queued = self.queued();
+        let agree = queued.len() == waiting.len() && queued.iter().all(|lease| waiting.contains(lease));
+        Violation::unless(agree, "local-queues", || format!("queued {queued:?}, waiting {waiting:?}"))?;
+        let starved = |lease: &Lease| matches!(lease.state, State::Queued { passed: MAX_PASSED.., .. });
+        let reserved = self.leases.values().any(starved);
+        let heads = self.queues.values().filter_map(VecDeque::front);
+        let idle = heads.into_iter().find(|lease| self.ledger.fits(&self.leases[lease].class.resources));
+        Violation::unless(reserved || idle.is_none(), "I36-work-conserving", || {
+            format!("{idle:?} waits and would fit")
+        })?;
+        let bounded = self.tombstone_order.len() <= MAX_TOMBSTONES && self.tombstones.len() <= MAX_TOMBSTONES;
+        Violation::unless(bounded, "local-tombstones", || format!("{} tombstones", self.tombstone_order.len()))
+    }
+}

@@ -1,0 +1,265 @@
+use super::*;
+use crate::member::NodeView;
+use crate::sched::Hybrid;
+use crate::{Amount, FunctionId, Placement};
+use proptest::prelude::*;
+
+fn member(id: u32, cpus: u64) -> Member {
+    Member {
+        incarnation: Incarnation::new(id, id),
+        name: format!("N{id}"),
+        rpc: String::new(),
+        bulk: String::new(),
+        total: Resources::cpus(cpus),
+        labels: Default::default(),
+    }
+}
+
+fn class(resources: Resources) -> Arc<SchedulingClass> {
+    Arc::new(SchedulingClass { function: FunctionId::from("f"), resources, placement: Placement::Any })
+}
+
+fn owner(n: u32) -> OwnerId {
+    Incarnation::new(100 + n, 100 + n)
+}
+
+fn lease(o: u32, seq: u64) -> LeaseId {
+    LeaseId { owner: owner(o), seq }
+}
+
+fn ask(lease: LeaseId, cpus: u64, hops: u8) -> Event {
+    Event::Request { from: lease.owner, lease, class: class(Resources::cpus(cpus)), hops }
+}
+
+fn local(cpus: u64) -> Local {
+    Local::new(member(1, cpus), Arc::new(Hybrid), 7)
+}
+
+/// Steps, checks, and gives the effects without load changes.
+fn step(local: &mut Local, event: Event) -> Vec<Effect> {
+    let mut out = Vec::new();
+    local.step(Nanos::ZERO, event, &mut out);
+    local.check().expect("invariants");
+    out.retain(|effect| !matches!(effect, Effect::LoadChanged(_)));
+    out
+}
+
+fn grant(lease: LeaseId) -> Effect {
+    Effect::Grant { to: lease.owner, lease }
+}
+
+fn view(nodes: &[(u32, u64, u64)]) -> Event {
+    let nodes = nodes.iter().map(|(id, total, free)| NodeView {
+        member: member(*id, *total),
+        load: NodeLoad { version: 1, available: Resources::cpus(*free), queued: 0, draining: false },
+    });
+    Event::View(Arc::new(ClusterView { nodes: nodes.collect(), ..Default::default() }))
+}
+
+#[test]
+fn owners_take_turns_and_each_is_served_in_order() {
+    let mut local = local(1);
+    assert_eq!(step(&mut local, ask(lease(1, 1), 1, 0)), [grant(lease(1, 1))]);
+    for queued in [lease(1, 2), lease(1, 3), lease(2, 1), lease(2, 2)] {
+        assert!(step(&mut local, ask(queued, 1, 0)).is_empty());
+    }
+    assert_eq!(local.load().queued, 4);
+    let mut holder = lease(1, 1);
+    for next in [lease(2, 1), lease(1, 2), lease(2, 2), lease(1, 3)] {
+        let ended = Effect::Ended { lease: holder };
+        assert_eq!(step(&mut local, Event::Return { lease: holder }), [ended, grant(next)]);
+        holder = next;
+    }
+    step(&mut local, Event::Return { lease: holder });
+    assert_eq!((local.used(), local.load().available.clone()), (Resources::none(), Resources::cpus(1)));
+}
+
+#[test]
+fn a_blocked_task_lends_its_cpu_and_takes_it_back_at_once() {
+    let mut local = local(1);
+    step(&mut local, ask(lease(1, 1), 1, 0));
+    step(&mut local, ask(lease(1, 2), 1, 0));
+    step(&mut local, ask(lease(1, 3), 1, 0));
+    assert_eq!(step(&mut local, Event::Blocked { lease: lease(1, 1) }), [grant(lease(1, 2))]);
+    assert!(step(&mut local, Event::Unblocked { lease: lease(1, 1) }).is_empty());
+    assert_eq!(local.used(), Resources::cpus(2), "one above the total");
+    let ended = |lease| Effect::Ended { lease };
+    assert_eq!(step(&mut local, Event::Return { lease: lease(1, 2) }), [ended(lease(1, 2))], "repays the debt");
+    assert_eq!(step(&mut local, Event::Return { lease: lease(1, 1) }), [ended(lease(1, 1)), grant(lease(1, 3))]);
+}
+
+#[test]
+fn a_return_that_overtakes_its_request_cancels_it() {
+    let mut local = local(1);
+    assert!(step(&mut local, Event::Return { lease: lease(1, 1) }).is_empty());
+    assert!(step(&mut local, ask(lease(1, 1), 1, 0)).is_empty());
+    for seq in 2..2 + 2 * MAX_TOMBSTONES as u64 {
+        step(&mut local, Event::Return { lease: lease(1, seq) });
+    }
+    assert_eq!(local.tombstones.len(), MAX_TOMBSTONES);
+}
+
+#[test]
+fn spills_back_to_room_elsewhere_with_bounded_hops() {
+    let mut local = local(1);
+    step(&mut local, view(&[(1, 1, 1), (2, 1, 1)]));
+    step(&mut local, ask(lease(1, 1), 1, 0));
+    let spilled = |lease: LeaseId| Effect::Spillback { to: lease.owner, lease, target: Incarnation::new(2, 2) };
+    assert_eq!(step(&mut local, ask(lease(1, 2), 1, 0)), [spilled(lease(1, 2))]);
+    assert!(step(&mut local, ask(lease(1, 3), 1, 0)).is_empty(), "what was sent there counts against its room");
+    assert!(step(&mut local, ask(lease(1, 4), 1, MAX_HOPS)).is_empty());
+    assert!(step(&mut local, view(&[(1, 1, 0), (2, 1, 0)])).is_empty());
+    let Event::View(fresh) = view(&[(1, 1, 0), (2, 2, 2)]) else { unreachable!() };
+    let mut fresh = (*fresh).clone();
+    fresh.nodes[1].load.version = 2;
+    assert_eq!(step(&mut local, Event::View(Arc::new(fresh))), [spilled(lease(1, 3))], "not the one at its last hop");
+}
+
+#[test]
+fn draining_refuses_or_sends_on_and_lets_the_granted_run() {
+    let mut local = local(1);
+    step(&mut local, ask(lease(1, 1), 1, 0));
+    step(&mut local, ask(lease(1, 2), 1, 0));
+    let refused = |lease: LeaseId| Effect::Refuse { to: lease.owner, lease, why: Refusal::Draining };
+    assert_eq!(step(&mut local, Event::Drain), [refused(lease(1, 2))]);
+    step(&mut local, view(&[(1, 1, 0), (2, 1, 0)]));
+    let to = Effect::Spillback { to: owner(1), lease: lease(1, 3), target: Incarnation::new(2, 2) };
+    assert_eq!(step(&mut local, ask(lease(1, 3), 1, 0)), [to], "even to a busy node");
+    assert_eq!(step(&mut local, Event::Return { lease: lease(1, 1) }), [Effect::Ended { lease: lease(1, 1) }]);
+    assert!(local.load().draining && local.leases().next().is_none());
+}
+
+#[test]
+fn refuses_what_it_never_has_and_the_dead() {
+    let mut local = local(2);
+    let why = Refusal::Infeasible("needs 3 cpu; node N1 has 2".into());
+    assert_eq!(step(&mut local, ask(lease(1, 1), 3, 0)), [Effect::Refuse { to: owner(1), lease: lease(1, 1), why }]);
+    step(&mut local, ask(lease(1, 2), 2, 0));
+    step(&mut local, ask(lease(2, 1), 2, 0));
+    let died = step(&mut local, Event::OwnerDied(owner(1)));
+    assert_eq!(died, [Effect::Ended { lease: lease(1, 2) }, grant(lease(2, 1))]);
+    let why = Refusal::OwnerDead;
+    assert_eq!(step(&mut local, ask(lease(1, 3), 1, 0)), [Effect::Refuse { to: owner(1), lease: lease(1, 3), why }]);
+}
+
+#[test]
+fn a_large_request_is_overtaken_a_bounded_number_of_times() {
+    let mut local = local(2);
+    step(&mut local, ask(lease(2, 0), 1, 0));
+    step(&mut local, ask(lease(1, 1), 2, 0));
+    let mut overtaken = 0;
+    for seq in 1..200 {
+        // Owner 2 always keeps one of the two cpus busy, so the request for both never fits by itself.
+        let granted = step(&mut local, ask(lease(2, seq), 1, 0));
+        overtaken += granted.len() as u32;
+        step(&mut local, Event::Return { lease: lease(2, seq - 1) });
+    }
+    assert!(overtaken <= MAX_PASSED, "overtaken {overtaken} times");
+    assert!(matches!(local.leases[&lease(1, 1)].state, State::Granted));
+}
+
+/// What the test does next; numbers are taken modulo what exists.
+#[derive(Clone, Debug)]
+enum Op {
+    Ask { owner: u32, cpus: u64, tenths: u64, hops: u8 },
+    Return(usize),
+    Block(usize),
+    Unblock(usize),
+    Die(u32),
+    See(Vec<u64>),
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        6 => (0u32..4, 0u64..4, 0u64..10, 0u8..6)
+            .prop_map(|(owner, cpus, tenths, hops)| Op::Ask { owner, cpus, tenths, hops }),
+        5 => any::<usize>().prop_map(Op::Return),
+        2 => any::<usize>().prop_map(Op::Block),
+        2 => any::<usize>().prop_map(Op::Unblock),
+        1 => (0u32..8).prop_map(Op::Die),
+        1 => prop::collection::vec(0u64..3, 2).prop_map(Op::See),
+    ];
+    prop::collection::vec(op, 1..120)
+}
+
+proptest! {
+    /// Against a plain record of what was asked, granted and given back: nothing is granted twice, above capacity or to
+    /// the dead; every request is answered once; and when everything is returned the node is free.
+    #[test]
+    fn keeps_its_promises(ops in ops(), total in 1u64..5) {
+        let mut local = local(total);
+        let mut asked: BTreeMap<LeaseId, Resources> = BTreeMap::new();
+        let (mut waiting, mut running, mut blocked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut answered, mut dead) = (BTreeSet::new(), BTreeSet::new());
+        let (mut version, mut seq) = (0, 0);
+        let drain_all = std::iter::repeat_n(Op::Return(0), 200);
+        for op in ops.into_iter().chain(drain_all) {
+            let nth = |set: &BTreeSet<LeaseId>, n: usize| set.iter().nth(n % set.len().max(1)).copied();
+            let event = match op {
+                Op::Ask { owner, cpus, tenths, hops } => {
+                    seq += 1;
+                    let need = Resources::none().with("cpu", Amount(cpus * 10_000 + tenths * 1_000));
+                    let lease = lease(owner, seq);
+                    asked.insert(lease, need.clone());
+                    waiting.insert(lease);
+                    Event::Request { from: lease.owner, lease, class: class(need), hops }
+                }
+                Op::Return(n) => {
+                    let all: BTreeSet<_> = waiting.iter().chain(&running).chain(&blocked).copied().collect();
+                    let Some(lease) = nth(&all, n) else { continue };
+                    for set in [&mut waiting, &mut running, &mut blocked] {
+                        set.remove(&lease);
+                    }
+                    Event::Return { lease }
+                }
+                Op::Block(n) => {
+                    let Some(lease) = nth(&running, n) else { continue };
+                    running.remove(&lease);
+                    blocked.insert(lease);
+                    Event::Blocked { lease }
+                }
+                Op::Unblock(n) => {
+                    let Some(lease) = nth(&blocked, n) else { continue };
+                    blocked.remove(&lease);
+                    running.insert(lease);
+                    Event::Unblocked { lease }
+                }
+                Op::Die(n) if n >= 4 => continue,
+                Op::Die(n) => {
+                    dead.insert(owner(n));
+                    for set in [&mut waiting, &mut running, &mut blocked] {
+                        set.retain(|lease: &LeaseId| lease.owner != owner(n));
+                    }
+                    Event::OwnerDied(owner(n))
+                }
+                Op::See(free) => {
+                    version += 1;
+                    let Event::View(view) = view(&[(2, 2, free[0]), (3, 2, free[1])]) else { unreachable!() };
+                    let mut view = (*view).clone();
+                    view.nodes.iter_mut().for_each(|node| node.load.version = version);
+                    Event::View(Arc::new(view))
+                }
+            };
+            for effect in step(&mut local, event) {
+                match effect {
+                    Effect::Grant { to, lease } => {
+                        prop_assert!(waiting.remove(&lease) && answered.insert(lease) && to == lease.owner);
+                        prop_assert!(!dead.contains(&to));
+                        running.insert(lease);
+                        let sum: u64 = running.iter().map(|lease| asked[lease].get("cpu").0).sum();
+                        prop_assert!(asked[&lease].is_empty() || sum <= total * 10_000, "a grant above capacity");
+                    }
+                    Effect::Spillback { lease, .. } | Effect::Refuse { lease, .. } => {
+                        prop_assert!(waiting.remove(&lease) && answered.insert(lease));
+                    }
+                    Effect::Ended { .. } | Effect::LoadChanged(_) => {}
+                }
+            }
+            let known: BTreeSet<_> = waiting.iter().chain(&running).chain(&blocked).copied().collect();
+            prop_assert_eq!(local.leases().collect::<BTreeSet<_>>(), known, "no request is lost");
+        }
+        prop_assert!(waiting.is_empty() && running.is_empty() && blocked.is_empty());
+        prop_assert_eq!(local.used(), Resources::none());
+        prop_assert_eq!(&local.load().available, &Resources::cpus(total));
+    }
+}
