@@ -1,0 +1,13 @@
+//! Execution: a machine that decides, a shell that drives tasks, and what people see meanwhile.
+
+mod local;
+mod machine;
+mod progress;
+mod shell;
+#[cfg(test)]
+mod tests;
+
+pub use local::Local;
+pub use machine::{Effect, Event, Executor, Limits, OpProgress, Output, Shape, Source, Topology};
+pub use progress::{Bars, OpInfo, ProgressSink, Silent};
+pub use shell::{Completion, Consumer, Launch, execute};
