@@ -1,9 +1,9 @@
 //! Modelled cost: what a computation or a transfer takes in simulation, where the work itself runs in no model time.
 //!
 //! Work is real, its duration is charged. A resource is a queue in integer nanoseconds: a reservation starts when the
-//! resource is free and ends after its service time. Queues remember fractions of a simulator tick, so coarse ticks delay
-//! single wake-ups but do not lose throughput: a wait shorter than one tick is not slept, it stays on the queue until
-//! the backlog is worth a tick.
+//! resource is free and ends after its service time. Queues remember fractions of a simulator tick, so coarse ticks
+//! delay single wake-ups but do not lose throughput: a wait shorter than one tick is not slept, it stays on the queue
+//! until the backlog is worth a tick.
 
 use mobula_protocol::{ByteSize, Nanos};
 use std::cell::Cell;
@@ -23,8 +23,8 @@ pub enum Resource {
     Memory,
 }
 
-/// The cost model of a simulated node. By default a 10 Gbit/s network card, and what a small virtual machine measured: 1.9
-/// GiB/s of disk including fsync, 8 GiB/s of memcpy on one thread.
+/// The cost model of a simulated node. By default a 10 Gbit/s network card, and what a small virtual machine measured:
+/// 1.9 GiB/s of disk including fsync, 8 GiB/s of memcpy on one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
     /// Bytes per second of each direction of the network card.

@@ -1,7 +1,7 @@
 //! The disk of a node: for spilled objects and whatever else may be lost with the node.
 //!
-//! Paths are relative, with `/` between components. An operation that returned is visible at once; it survives a power cut
-//! only after [`Disk::sync`] of that path returned:
+//! Paths are relative, with `/` between components. An operation that returned is visible at once; it survives a power
+//! cut only after [`Disk::sync`] of that path returned:
 //! - content written before the sync, and the file's name (its creation or its last rename) are durable;
 //! - without it a power cut restores the content and the name as they were at the last sync, or no file at all;
 //! - a removal is durable after the next sync of any file; before, the file may come back.

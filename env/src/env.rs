@@ -190,8 +190,8 @@ impl Env {
 
     /// Opens a byte stream to `address`, which is what [`Listener::address`] says there.
     ///
-    /// Fails with `ConnectionRefused` if nobody listens, `NotFound` if there is no such host, `TimedOut` after one second.
-    /// Reads and writes on the stream have no limit of their own: after a partition they may wait for ever.
+    /// Fails with `ConnectionRefused` if nobody listens, `NotFound` if there is no such host, `TimedOut` after one
+    /// second. Reads and writes on the stream have no limit of their own: after a partition they may wait for ever.
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
         match self.timeout(CONNECT_TIMEOUT, self.place().connect(self, address)).await {
             Ok(result) => result,
@@ -223,8 +223,9 @@ impl Env {
 
     /// Runs `work`, which may take long or block.
     ///
-    /// In the real world on a thread for blocking work. In simulation inline; then what it [charged](crate::compute::charge)
-    /// plus [`Costs::task`](crate::Costs::task) is reserved on the node's cores and waited for.
+    /// In the real world on a thread for blocking work. In simulation inline; then what it
+    /// [charged](crate::compute::charge) plus [`Costs::task`](crate::Costs::task) is reserved on the node's cores and
+    /// waited for.
     pub async fn compute<T, F>(&self, work: F) -> T
     where
         F: FnOnce() -> T + Send + 'static,
@@ -244,8 +245,9 @@ impl Env {
 
     /// Whether to take the unlikely path at `site`: the short timeout, the full buffer, the early flush.
     ///
-    /// False in the real world and unless [`SimConfig::buggify`](crate::SimConfig::buggify) is set. As in FoundationDB, a
-    /// quarter of the sites are armed in a run, and an armed site fires a quarter of the times it is asked.
+    /// False in the real world and unless [`SimConfig::buggify`](crate::SimConfig::buggify) is set. As in
+    /// FoundationDB, a quarter of the sites are armed in a run, and an armed site fires a quarter of the times it is
+    /// asked.
     pub fn buggify(&self, site: &'static str) -> bool {
         if !self.0.buggify {
             return false;

@@ -1,7 +1,7 @@
 //! Storage outside the cluster: input data and results. Real files in every world, never lost with a node.
 //!
-//! The calls are synchronous: they are made inside [`Env::compute`](crate::Env::compute), which runs them on a thread for
-//! blocking work in the real world. In simulation they charge the disk's modelled time to that computation.
+//! The calls are synchronous: they are made inside [`Env::compute`](crate::Env::compute), which runs them on a thread
+//! for blocking work in the real world. In simulation they charge the disk's modelled time to that computation.
 
 use crate::compute::{Costs, Resource, charge};
 use bytes::Bytes;
@@ -39,8 +39,8 @@ impl Files {
         Ok(fs::metadata(path).map_err(|e| naming(path, e))?.len())
     }
 
-    /// The paths of the files a directory holds (not of its subdirectories), or of those that match a pattern with `*` in
-    /// its last component, sorted. A path to one file lists that file.
+    /// The paths of the files a directory holds (not of its subdirectories), or of those that match a pattern with `*`
+    /// in its last component, sorted. A path to one file lists that file.
     pub fn list(&self, pattern: &str) -> io::Result<Vec<String>> {
         let whole = Path::new(pattern);
         if whole.is_file() {

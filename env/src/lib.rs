@@ -8,37 +8,39 @@
 //! | --- | --- | --- | --- |
 //! | node | a tokio runtime of its own | a turmoil host | a madsim node |
 //! | time | monotonic clock | 1 ms ticks = 100 us of the model | events; 1 simulator ms = 1 us of the model |
-//! | network | loopback or given address; or in memory | simulated TCP, real HTTP/2 and protobuf bytes | simulated streams, boxed messages |
+//! | network | sockets, or memory | simulated TCP, real HTTP/2 bytes | simulated streams, boxed calls |
 //! | fidelity | everything | the wire | time and scale |
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
 //! | [`Env::files`] | real files | real files, time charged | real files, time charged |
 //!
 //! # Guarantees
-//! - **Determinism.** A simulation is a function of its [`SimConfig`] and its driver: same binary, same lines in the event
-//!   log, in another process too (`tests/determinism.rs`).
-//! - **No lost panic.** A panic in a task, a handler or a boot function ends a simulation with [`SimFailure::Panic`]; in
-//!   the real world it is printed, kept for [`RealNode::failure`] and fails the node.
+//! - **Determinism.** A simulation is a function of its [`SimConfig`] and its driver: same binary, same lines in the
+//!   event log, in another process too (`tests/determinism.rs`).
+//! - **No lost panic.** A panic in a task, a handler or a boot function ends a simulation with [`SimFailure::Panic`];
+//!   in the real world it is printed, kept for [`RealNode::failure`] and fails the node.
 //! - **A dead node is silent or closed, never half alive.** Killing a node stops all of its tasks, those inside tonic
 //!   too.
-//! - **Every connect and every call ends**, at the latest with a timeout: a simulated segment lost in a partition is never
-//!   sent again, and real peers vanish as well. Reading from a [`Stream`] has no built-in limit; use [`Env::timeout`].
+//! - **Every connect and every call ends**, at the latest with a timeout: a simulated segment lost in a partition is
+//!   never sent again, and real peers vanish as well. Reading from a [`Stream`] has no built-in limit; use
+//!   [`Env::timeout`].
 //!
 //! # What must not happen
-//! No other crate names tokio's time, net, fs or task modules, tonic, turmoil or madsim. No code under simulation reads the
-//! wall clock, starts a thread or draws from the operating system: that breaks determinism without an error message.
+//! No other crate names tokio's time, net, fs or task modules, tonic, turmoil or madsim. No code under simulation
+//! reads the wall clock, starts a thread or draws from the operating system: that breaks determinism without an error
+//! message.
 //!
 //! # Time dilation
 //! Both simulators round every sleep up to one millisecond. `Env` therefore lets a simulator millisecond stand for
-//! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; 100 us on
-//! turmoil, which visits every host at every tick. All times in this API are model times.
+//! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; 100
+//! us on turmoil, which visits every host at every tick. All times in this API are model times.
 
 // rustdoc, which does not get these flags, is let through.
 #[cfg(not(any(tokio_unstable, madsim, doc)))]
 compile_error!(
-    "mobula-env needs `--cfg tokio_unstable`, which .cargo/config.toml sets. An environment variable RUSTFLAGS replaces \
-     the flags of that file: unset it, or add `--cfg tokio_unstable` to it. Without the flag turmoil is not deterministic and \
-     panics in spawned tasks are lost."
+    "mobula-env needs `--cfg tokio_unstable`, which .cargo/config.toml sets. An environment variable RUSTFLAGS \
+     replaces the flags of that file: unset it, or add `--cfg tokio_unstable` to it. Without the flag turmoil is not \
+     deterministic and panics in spawned tasks are lost."
 );
 
 mod backend;

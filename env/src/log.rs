@@ -1,8 +1,8 @@
 //! What a world records about itself: the event log, probe counts and the first failure.
 //!
-//! Every line of the log is `{number} {model ns} {node} {kind} {detail}`. The rolling hash covers all lines in order, so
-//! two runs with equal hashes took the same course. Lines follow the order in which things happened in the process; on
-//! turmoil the clocks of two nodes may differ by one tick within it.
+//! Every line of the log is `{number} {model ns} {node} {kind} {detail}`. The rolling hash covers all lines in order,
+//! so two runs with equal hashes took the same course. Lines follow the order in which things happened in the process;
+//! on turmoil the clocks of two nodes may differ by one tick within it.
 
 use mobula_protocol::Nanos;
 use std::collections::BTreeMap;

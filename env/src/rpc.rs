@@ -3,8 +3,8 @@
 //! tonic is not visible outside this module. `transport` is its recipe for real sockets, memory and turmoil (the same
 //! HTTP/2 everywhere) or the one for madsim.
 //!
-//! A failed call says nothing about whether the handler ran: the request or the reply may have been lost. Callers retry,
-//! handlers are idempotent (the reply cache is a layer above).
+//! A failed call says nothing about whether the handler ran: the request or the reply may have been lost. Callers
+//! retry, handlers are idempotent (the reply cache is a layer above).
 
 use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
 use crate::log::lock;

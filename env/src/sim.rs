@@ -1,7 +1,7 @@
 //! Simulations: one API over both simulators.
 //!
-//! [`simulate`] builds a world, runs the driver on the node `"driver"` and reports. The driver starts the other nodes and
-//! injects the faults through a [`SimHandle`]. Which simulator runs is decided when compiling (`--cfg madsim`).
+//! [`simulate`] builds a world, runs the driver on the node `"driver"` and reports. The driver starts the other nodes
+//! and injects the faults through a [`SimHandle`]. Which simulator runs is decided when compiling (`--cfg madsim`).
 //!
 //! | fault | peers see | the node |
 //! | --- | --- | --- |
@@ -151,8 +151,8 @@ impl SimHandle {
         simulator::apply(&self.world, Primitive::Boot(name.to_owned())).await;
     }
 
-    /// Ends the node's process: all its tasks stop, its connections close, new ones are refused. Its disk keeps everything
-    /// written. Does nothing to a dead node.
+    /// Ends the node's process: all its tasks stop, its connections close, new ones are refused. Its disk keeps
+    /// everything written. Does nothing to a dead node.
     pub async fn kill(&self, name: &str) {
         let machine = self.world.mortal(name);
         self.note("kill", format_args!("{name}"));

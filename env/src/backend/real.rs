@@ -142,8 +142,8 @@ pub(crate) struct RealPlace {
 }
 
 impl RealPlace {
-    /// On the caller's runtime if it has one: such a timer outlives the node, and panics of a dead runtime's timers do not
-    /// reach the caller.
+    /// On the caller's runtime if it has one: such a timer outlives the node, and panics of a dead runtime's timers do
+    /// not reach the caller.
     pub(crate) async fn sleep_until(&self, t: Nanos) {
         let sleep = {
             let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());

@@ -1,7 +1,7 @@
 //! madsim's streams, made to behave like sockets: what is written is sent without a flush, and a cut link is silent.
 //!
-//! madsim tells the death of a peer at once, through partitions and from machines without power. Here the end of a stream,
-//! and errors on it, arrive when the link works again.
+//! madsim tells the death of a peer at once, through partitions and from machines without power. Here the end of a
+//! stream, and errors on it, arrive when the link works again.
 
 use crate::backend::simulator;
 use crate::env::Env;

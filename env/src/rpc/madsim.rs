@@ -44,7 +44,8 @@ pub(super) async fn dial(env: &Env, address: &str) -> Result<Channel, RpcError> 
     endpoint.connect().await.map_err(|e| RpcError::broken(address, &e))
 }
 
-/// Whether the service sent this status. madsim's server dates its answers, its client does not date what it makes itself.
+/// Whether the service sent this status. madsim's server dates its answers, its client does not date what it makes
+/// itself.
 pub(super) fn is_answer(status: &tonic::Status) -> bool {
     status.metadata().get("date").is_some()
 }

@@ -282,8 +282,8 @@ impl SimPlace {
         self.world.is_cut(host(address), &self.machine.name)
     }
 
-    /// What a connection attempt meets before there is anybody to answer it: an unknown host, silence, or the refusal of an
-    /// operating system whose process has died. The simulators know none of these.
+    /// What a connection attempt meets before there is anybody to answer it: an unknown host, silence, or the refusal
+    /// of an operating system whose process has died. The simulators know none of these.
     pub(crate) async fn reachable(&self, env: &Env, address: &str) -> io::Result<()> {
         let (here, there) = (&*self.machine.name, host(address));
         let Some(machine) = lock(&self.world.machines).get(there).cloned() else {
