@@ -88,7 +88,7 @@ impl Dispatch {
         let slots = *class.slots.get_or_insert_with(count);
         let left = slots.saturating_sub(class.held);
         if left > 0 || !class.asked.is_empty() {
-            return live.min(left.max(1));
+            return live.min(left);
         }
         if class.spec.resources.is_empty() && slots > 0 {
             if now < class.extra_at {
