@@ -1,1 +1,281 @@
-//! (in work)
+//! The owner: what the process that created a task or put a value knows of it, and does about it.
+//!
+//! One owner machine lives in each process (Ownership, NSDI'21; Ray's ReferenceCounter, TaskManager and
+//! ObjectRecoveryManager, in one transition table).
+//!
+//! # Tasks
+//! ```text
+//!  Submit --> Waiting --all arguments exist--> Queued --Assigned--> Running --Returned--> Finished (kept as lineage)
+//!                ^                                                     |  |                    |
+//!                |<-------- HandedBack (free of charge) ---------------|  |                    |
+//!                |<-------- crash, dead node, user error (budgets) -------|                    |
+//!                |<-------- a result was lost and somebody wants it (loss budget) -------------|
+//! ```
+//! Every push is a new attempt number; a report of any other attempt is ignored and the copies it left are freed, so
+//! two attempts of a task never both publish (invariants I10, I11).
+//!
+//! # Objects
+//! An object is *in scope* while the application, an unfinished task, a containing object or another process
+//! refers to it. Out of scope, its copies are freed everywhere. Its entry, and the specification of the task that makes
+//! it, stay as *lineage* for as long as an object in scope could need them to be rebuilt. Inline values cannot be lost,
+//! so a task with only inline results keeps no lineage, and values that nothing can make again (puts, and inline values
+//! that lineage needs) stay until lineage lets go of them. What is out of scope nobody may ask for: a subscriber is
+//! told that it is gone, so that it does not wait for ever, and nothing is rebuilt for it.
+//!
+//! # Recovery
+//! 1. A copy is lost with its node, or its node says so. Other copies: nothing to do.
+//! 2. No copy left: the object is `Pending` again, and subscribers are told.
+//! 3. Once somebody wants it (a subscriber, a task's argument), the producing task is queued again at the cost of its
+//!    loss budget; lost arguments are wanted in turn, so recovery is recursive. A task that is already pending is not
+//!    queued twice, so concurrent recoveries coalesce.
+//! 4. If that is impossible the object fails for good with the reason code, and everything that waits is told.
+//!
+//! A task that runs again makes all of its results again, but only those without a value are published: of a sibling
+//! that has one, an equal copy (same size and hash) is one copy more and any other is freed, so that readers never see
+//! two versions (I4). When every copy was lost the new value is accepted whatever its hash: a task that puts objects of
+//! its own returns other references each time and is no less right. A cancelled task never runs again, because its last
+//! attempt may still.
+//!
+//! # References in other processes
+//! Whoever sends a reference registers the receiver with the owner first
+//! ([`Effect::Lend`]), and the receiver gives the registration back when it is done with it; so there is no moment at
+//! which a live reference is unknown to the owner, and no dependence on the shape of the task tree (Ray merges borrows
+//! through task replies: #63025, #19910). Registrations are counted per holder and vanish with the holder's
+//! incarnation.
+//!
+//! # What differs from Ray
+//! - Separate budgets for crashes, user errors and losses; the final error says which was used up.
+//! - Recovery is by want, and a node never waits for a value that does not exist: it hands the task back, so the
+//!   rebuilding task can have its cpu (#13689).
+//! - An attempt whose node died is charged unless the node said it never started, so a budget of zero means at most
+//!   once.
+//!
+//! # One step
+//! An event does its direct work and leaves the rest in two lists, so that neither a chain of lost ancestors
+//! nor one of released ones recurses: `agenda` (whom to rebuild, whom to fail) is worked off first, `idle` (what may be
+//! out of scope now) last. Both are empty between steps.
+//!
+//! # The dead
+//! `NodeDied` is final. After it, whatever names that incarnation changes nothing: its reports, its copies,
+//! registrations a lender makes for it, subscriptions. A slot on it is handed back, and an argument it owned has
+//! failed.
+//!
+//! # Limits
+//! - References in a cycle of values that contain each other are never freed.
+//! - Lineage has no byte limit yet, so no object fails with `LINEAGE_EVICTED`.
+//! - A lender that dies between registering a receiver and sending it the reference, or the other way round, leaves a
+//!   registration too many or too few; the receiver's death, or `Freed`, ends it.
+//!
+//! # Must not happen
+//! Deciding where a task runs (that is [`crate::sched`]); fetching (that is [`crate::pull`]).
+
+mod arguments;
+mod attempts;
+mod check;
+mod lifetime;
+mod recovery;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod types;
+
+pub use types::{Counters, Effect, Event};
+
+use crate::directory::{Directory, Notify};
+use crate::{Incarnation, Located, Machine, Nanos, ObjectId, ResultPlace, TaskId, Violation};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use types::{Agenda, Foreign, Object, Stage, Task};
+
+/// The owner machine. See the module for its states and guarantees.
+///
+/// Memory: about 150 bytes an object and 400 a task while it is pending or kept as lineage, plus its inline values.
+#[derive(Debug)]
+pub struct Owner {
+    me: Incarnation,
+    objects: BTreeMap<ObjectId, Object>,
+    tasks: BTreeMap<TaskId, Task>,
+    directory: Directory,
+    foreign: BTreeMap<ObjectId, Foreign>,
+    /// Waiting tasks by the argument they wait for.
+    waiting: BTreeMap<ObjectId, BTreeSet<TaskId>>,
+    /// Counters by label; a task keeps the index.
+    counters: Vec<(Arc<str>, Counters)>,
+    labels: BTreeMap<Arc<str>, usize>,
+    /// The directory's notifications before they are handed on; kept to reuse its memory.
+    news: Vec<Notify>,
+    /// Whom membership declared dead. Messages from the dead do not come this far, but a lender may register, and a
+    /// dispatcher may choose, a process that has died meanwhile. Verdicts are final, so this only grows: eight bytes a
+    /// death.
+    dead: BTreeSet<Incarnation>,
+    /// What is left to do in this step. Empty between events.
+    agenda: VecDeque<Agenda>,
+    /// Objects that lost a reason to exist in this step. Empty between events.
+    idle: Vec<ObjectId>,
+}
+
+impl Owner {
+    /// An owner that owns nothing yet.
+    pub fn new(me: Incarnation) -> Self {
+        Self {
+            me,
+            objects: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            directory: Directory::default(),
+            foreign: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            counters: Vec::new(),
+            labels: BTreeMap::new(),
+            news: Vec::new(),
+            dead: BTreeSet::new(),
+            agenda: VecDeque::new(),
+            idle: Vec::new(),
+        }
+    }
+
+    /// Progress by label, in the order the labels were first used.
+    pub fn counters(&self) -> &[(Arc<str>, Counters)] {
+        &self.counters
+    }
+
+    /// What is known of an object of ours; `Failed` if there is no such object any more.
+    pub fn locate(&self, object: ObjectId) -> Located {
+        if self.objects.contains_key(&object) {
+            self.directory.locate(object)
+        } else {
+            Located::Failed(unknown(object))
+        }
+    }
+
+    /// Objects known, referenced or kept for lineage.
+    pub fn objects(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Tasks known, pending or kept for lineage.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Tasks that are not over.
+    pub fn pending(&self) -> usize {
+        self.tasks.values().filter(|task| task.stage != Stage::Finished).count()
+    }
+
+    /// What every unfinished task waits for, for people.
+    pub fn waits(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (id, task) in self.tasks.iter().filter(|(_, task)| task.stage != Stage::Finished) {
+            let what = match task.stage {
+                Stage::Waiting => {
+                    let missing: Vec<String> = task.missing.iter().map(ToString::to_string).collect();
+                    format!("waits for {}", missing.join(", "))
+                }
+                Stage::Queued => "waits for a slot".to_owned(),
+                Stage::Running { to, started: true, .. } => format!("runs on {to}"),
+                Stage::Running { to, .. } => format!("was sent to {to}"),
+                Stage::Finished => continue,
+            };
+            lines.push(format!("{} ({id}, attempt {}) {what}", task.spec.label, task.attempt.0));
+        }
+        lines
+    }
+
+    fn put(&mut self, object: ObjectId, place: ResultPlace, refs: Vec<ObjectId>, out: &mut Vec<Effect>) {
+        let entry = Object { local: 1, put: true, ..Object::default() };
+        let taken = self.objects.insert(object, entry);
+        debug_assert!(taken.is_none(), "{object} was put twice");
+        self.contain(object, refs, false, out);
+        self.place(object, self.me, place, out);
+    }
+
+    /// Tells the directory where a value is now, and through it whoever subscribed.
+    fn place(&mut self, object: ObjectId, at: Incarnation, place: ResultPlace, out: &mut Vec<Effect>) {
+        match place {
+            ResultPlace::Inline(bytes) => self.resolve(object, Located::Inline(bytes), out),
+            ResultPlace::Stored(size) => {
+                self.directory.stored(object, size, at, &mut self.news);
+                self.tell(out);
+            }
+        }
+    }
+
+    /// A value or a failure that needs no copies: those that exist are freed.
+    fn resolve(&mut self, object: ObjectId, located: Located, out: &mut Vec<Effect>) {
+        for at in self.directory.set(object, located, &mut self.news) {
+            free(at, object, out);
+        }
+        self.tell(out);
+    }
+
+    /// Hands the directory's notifications on.
+    fn tell(&mut self, out: &mut Vec<Effect>) {
+        out.extend(self.news.drain(..).map(|Notify { to, object, located }| Effect::Notify { to, object, located }));
+    }
+
+    fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
+        self.dead.insert(dead);
+        let lost = self.directory.node_died(dead, &mut self.news);
+        self.tell(out);
+        self.end_attempts_on(dead, out);
+        self.forget_borrower(dead);
+        self.owner_died(dead, out);
+        for object in lost {
+            self.lost(object, out);
+        }
+    }
+}
+
+impl Machine for Owner {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn step(&mut self, _now: Nanos, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Put { object, place, refs } => self.put(object, place, refs, out),
+            Event::Submit(spec) => self.submit(spec, out),
+            Event::Assigned { task, lease, to } => self.assigned(task, lease, to, out),
+            Event::Unschedulable { task, error } => self.unschedulable(task, error, out),
+            Event::Started { task, attempt } => self.started(task, attempt),
+            Event::Done { from, task, attempt, outcome } => self.done(from, task, attempt, outcome, out),
+            Event::RefAdded(object) => self.ref_added(object),
+            Event::RefDropped(object) => self.ref_dropped(object),
+            Event::Borrowed { object, by } => self.borrowed(object, by, 1),
+            Event::Returned { object, by } => self.borrowed(object, by, -1),
+            Event::Subscribe { object, by } => self.subscribe(object, by, out),
+            Event::Unsubscribe { object, by } => self.directory.unsubscribe(object, by),
+            Event::CopyAdded { object, at, size } => self.copy_added(object, at, size, out),
+            Event::CopyRemoved { object, at } => self.copy_removed(object, at, out),
+            Event::ForeignLocated { object, located } => self.foreign_located(object, located, out),
+            Event::NodeDied(dead) => self.node_died(dead, out),
+            Event::Cancel(object) => self.cancel(object.task, out),
+            Event::Free(object) => self.free_by_hand(object, out),
+        }
+        while let Some(next) = self.agenda.pop_front() {
+            match next {
+                Agenda::Want(object) => self.want(object, out),
+                Agenda::Fail { task, argument, error } => self.fail_dependent(task, argument, error, out),
+            }
+        }
+        self.release(out);
+    }
+
+    fn check(&self) -> Result<(), Violation> {
+        self.check_all()
+    }
+}
+
+/// Tells a node to drop its copy, together with the one before if that goes to the same node.
+fn free(at: Incarnation, object: ObjectId, out: &mut Vec<Effect>) {
+    match out.last_mut() {
+        Some(Effect::Free { at: last, objects }) if *last == at => objects.push(object),
+        _ => out.push(Effect::Free { at, objects: vec![object] }),
+    }
+}
+
+fn unknown(object: ObjectId) -> crate::TaskError {
+    crate::TaskError::new(
+        crate::TaskErrorKind::Freed,
+        format!("{object} is gone: nothing referred to it any more, or it never existed"),
+    )
+}

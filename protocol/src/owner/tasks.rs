@@ -1,0 +1,164 @@
+//! A task from submission to the slot it runs in, and its end.
+
+use super::Owner;
+use super::arguments::Availability;
+use super::types::{Agenda, Counters, Effect, Object, Stage, Task};
+use crate::{Attempt, Incarnation, LeaseId, Located, TaskError, TaskErrorKind, TaskId, TaskSpec};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Owner {
+    pub(super) fn submit(&mut self, spec: Arc<TaskSpec>, out: &mut Vec<Effect>) {
+        let label = self.label(&spec.label);
+        self.count(label).submitted += 1;
+        for object in spec.reachable() {
+            self.hold(object, |entry| entry.submitted += 1, out);
+        }
+        self.follow_foreign(&spec, out);
+        let id = spec.id;
+        for index in 0..spec.returns {
+            self.objects.insert(id.result(index), Object { local: 1, ..Object::default() });
+        }
+        let task = Task {
+            stage: Stage::Waiting,
+            attempt: Attempt(0),
+            crashes_left: spec.retries.crashes,
+            errors_left: spec.retries.errors,
+            losses_left: spec.retries.losses,
+            missing: BTreeSet::new(),
+            rebuilding: false,
+            cancelled: false,
+            label,
+            spec,
+        };
+        self.tasks.insert(id, task);
+        self.wait_for_args(id, out);
+    }
+
+    fn label(&mut self, label: &Arc<str>) -> usize {
+        if let Some(index) = self.labels.get(label) {
+            return *index;
+        }
+        self.counters.push((label.clone(), Counters::default()));
+        self.labels.insert(label.clone(), self.counters.len() - 1);
+        self.counters.len() - 1
+    }
+
+    pub(super) fn count(&mut self, label: usize) -> &mut Counters {
+        &mut self.counters[label].1
+    }
+
+    /// Queues a task whose arguments all exist, and otherwise lets it wait for, and want, those that do not.
+    pub(super) fn wait_for_args(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let mut missing = BTreeSet::new();
+        for object in task.spec.refs() {
+            match self.availability(object) {
+                Availability::Here => {}
+                Availability::Missing => {
+                    missing.insert(object);
+                }
+                Availability::Never(error) => {
+                    return self.agenda.push_back(Agenda::Fail { task: id, argument: object, error });
+                }
+            }
+        }
+        let ready = missing.is_empty();
+        if ready {
+            out.push(Effect::Enqueue { task: id, class: task.spec.class.clone(), near: self.near(&task.spec) });
+        }
+        for object in &missing {
+            self.waiting.entry(*object).or_default().insert(id);
+            self.agenda.push_back(Agenda::Want(*object));
+        }
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.stage = if ready { Stage::Queued } else { Stage::Waiting };
+            task.missing = missing;
+        }
+    }
+
+    pub(super) fn assigned(&mut self, id: TaskId, lease: LeaseId, to: Incarnation, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(&id).filter(|task| task.stage == Stage::Queued) else {
+            return out.push(Effect::Unassign { task: id, lease });
+        };
+        let spec = task.spec.clone();
+        let here = spec.refs().all(|object| matches!(self.availability(object), Availability::Here));
+        if !here || self.dead.contains(&to) {
+            // While the task stood in the queue an argument was lost, or while the slot was on offer its node.
+            out.push(Effect::Unassign { task: id, lease });
+            return self.wait_for_args(id, out);
+        }
+        let inline = self.inline_args(&spec);
+        self.lend_nested(&spec, to, out);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.attempt = Attempt(task.attempt.0 + 1);
+            task.stage = Stage::Running { lease, to, started: false };
+            out.push(Effect::Push { to, lease, attempt: task.attempt, spec, inline });
+        }
+    }
+
+    pub(super) fn unschedulable(&mut self, id: TaskId, error: TaskError, out: &mut Vec<Effect>) {
+        if self.tasks.get(&id).is_some_and(|task| task.stage == Stage::Queued) {
+            self.fail_task(id, error, out);
+        }
+    }
+
+    pub(super) fn cancel(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        match task.stage {
+            Stage::Finished => return,
+            Stage::Waiting => {}
+            Stage::Queued => out.push(Effect::Dequeue(id)),
+            Stage::Running { to, .. } => out.push(Effect::CancelAttempt { to, task: id, attempt: task.attempt }),
+        }
+        task.cancelled = true;
+        let error = TaskError::new(TaskErrorKind::Cancelled, format!("{} ({id}) was cancelled", task.spec.label));
+        self.fail_task(id, error, out);
+    }
+
+    /// A task failed for good: so do its results, as far as they have no value from an earlier run.
+    pub(super) fn fail_task(&mut self, id: TaskId, error: TaskError, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get_mut(&id).filter(|task| task.stage != Stage::Finished) else { return };
+        task.stage = Stage::Finished;
+        let (label, rebuilding, spec) = (task.label, task.rebuilding, task.spec.clone());
+        for object in std::mem::take(&mut task.missing) {
+            self.no_longer_waits(id, object);
+        }
+        if !rebuilding {
+            self.count(label).failed += 1;
+        }
+        for index in 0..spec.returns {
+            let object = id.result(index);
+            if matches!(self.directory.state(object), Located::Pending) {
+                self.fail_value(object, error.clone(), out);
+            }
+            self.idle.push(object);
+        }
+        self.settle_args(&spec, out);
+        self.drop_lineage(id, out);
+    }
+
+    /// A task is over for now: its arguments are no longer in use, but may be needed to run it again.
+    pub(super) fn settle_args(&mut self, spec: &TaskSpec, out: &mut Vec<Effect>) {
+        for object in spec.reachable() {
+            // For a foreign argument the hold simply stays: it now stands for the lineage.
+            if let Some(entry) = self.objects.get_mut(&object) {
+                entry.submitted -= 1;
+                entry.lineage += 1;
+                self.idle.push(object);
+            }
+        }
+        self.unfollow_foreign(spec, out);
+    }
+
+    /// The reverse of [`Owner::settle_args`]: the task is to run once more.
+    pub(super) fn reuse_args(&mut self, spec: &TaskSpec, out: &mut Vec<Effect>) {
+        for object in spec.reachable() {
+            if let Some(entry) = self.objects.get_mut(&object) {
+                entry.submitted += 1;
+                entry.lineage -= 1;
+            }
+        }
+        self.follow_foreign(spec, out);
+    }
+}

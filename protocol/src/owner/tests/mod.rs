@@ -1,0 +1,305 @@
+//! The owner on a toy cluster: a dispatcher that sends every queued task to one place, and nodes that answer pushes.
+
+mod attempts;
+mod cancel;
+mod foreign;
+mod model;
+mod reconstruction;
+mod references;
+mod scale;
+
+use super::{Counters, Effect, Event, Owner};
+use crate::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace};
+use crate::{Placement, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+const ME: Incarnation = Incarnation::new(1, 1);
+const A: Incarnation = Incarnation::new(2, 2);
+const B: Incarnation = Incarnation::new(3, 3);
+const C: Incarnation = Incarnation::new(4, 4);
+/// Another owner.
+const F: Incarnation = Incarnation::new(9, 9);
+const BIG: ByteSize = ByteSize(10_000_000);
+
+/// An attempt on a node.
+#[derive(Clone, Debug)]
+struct Running {
+    at: Incarnation,
+    attempt: Attempt,
+    spec: Arc<TaskSpec>,
+    inline: BTreeSet<u32>,
+    started: bool,
+}
+
+/// The owner under test, and everything around it.
+struct World {
+    owner: Owner,
+    /// Where the dispatcher sends tasks.
+    home: Incarnation,
+    retries: Retries,
+    /// Whether `check()` runs after every step; the tests of scale do without.
+    checked: bool,
+    queued: Vec<TaskId>,
+    running: Vec<Running>,
+    /// Attempts that nodes were told not to start.
+    cancelled: Vec<(TaskId, Attempt)>,
+    /// What lies in the nodes' stores, by what the owner and the nodes did.
+    stores: BTreeMap<Incarnation, BTreeSet<ObjectId>>,
+    /// The last that each subscriber was told.
+    told: BTreeMap<(Incarnation, ObjectId), Located>,
+    /// Holds of foreign objects that are not given back: (held, located).
+    foreign: BTreeMap<ObjectId, (i64, i64)>,
+    lent: Vec<(ObjectId, Incarnation)>,
+    /// How often each task ran to its end.
+    ran: BTreeMap<TaskId, u32>,
+    next: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            owner: Owner::new(ME),
+            home: A,
+            retries: Retries::default(),
+            checked: true,
+            queued: vec![],
+            running: vec![],
+            cancelled: vec![],
+            stores: BTreeMap::new(),
+            told: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            lent: vec![],
+            ran: BTreeMap::new(),
+            next: 0,
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let mut out = vec![];
+        let what = format!("{event:?}");
+        self.owner.step(Nanos(0), event, &mut out);
+        for effect in out {
+            self.apply(effect);
+        }
+        if self.checked {
+            self.owner.check().unwrap_or_else(|violation| panic!("{violation}, after {what}"));
+        }
+    }
+
+    fn apply(&mut self, effect: Effect) {
+        match effect {
+            Effect::Enqueue { task, .. } => {
+                assert!(!self.queued.contains(&task), "{task} is queued twice");
+                self.queued.push(task);
+            }
+            Effect::Dequeue(task) => self.queued.retain(|queued| *queued != task),
+            Effect::Unassign { .. } => {}
+            Effect::Push { to, attempt, spec, inline, .. } => {
+                let inline = inline.into_iter().map(|(position, _)| position).collect();
+                self.running.push(Running { at: to, attempt, spec, inline, started: false });
+            }
+            Effect::CancelAttempt { task, attempt, .. } => self.cancelled.push((task, attempt)),
+            Effect::Notify { to, object, located } => {
+                self.told.insert((to, object), located);
+            }
+            Effect::Free { at, objects } => {
+                for object in objects {
+                    let had = self.stores.entry(at).or_default().remove(&object);
+                    assert!(had, "{object} is freed at {at}, which has no copy (I30)");
+                }
+            }
+            Effect::Locate(object) => self.foreign.entry(object).or_default().1 += 1,
+            Effect::Unlocate(object) => self.foreign.entry(object).or_default().1 -= 1,
+            Effect::Hold(object) | Effect::Inherit(object) => self.foreign.entry(object).or_default().0 += 1,
+            Effect::Unhold(object) => self.foreign.entry(object).or_default().0 -= 1,
+            Effect::Lend { object, to } => self.lent.push((object, to)),
+        }
+    }
+
+    fn fresh(&mut self) -> TaskId {
+        self.next += 1;
+        TaskId { owner: ME, seq: self.next }
+    }
+
+    /// Submits `label`; results are big unless the label starts with `small`.
+    fn submit(&mut self, label: &str, args: Vec<Arg>, returns: u32) -> TaskId {
+        let id = self.fresh();
+        let class =
+            SchedulingClass { function: label.into(), resources: Resources::default(), placement: Placement::Any };
+        let spec = TaskSpec { id, label: label.into(), class: class.into(), args, returns, retries: self.retries };
+        self.step(Event::Submit(spec.into()));
+        id
+    }
+
+    /// One result, from these arguments by reference.
+    fn task(&mut self, label: &str, args: &[ObjectId]) -> ObjectId {
+        self.submit(label, args.iter().map(|object| Arg::Ref(*object)).collect(), 1).result(0)
+    }
+
+    fn put_big(&mut self, refs: &[ObjectId]) -> ObjectId {
+        let object = self.fresh().result(0);
+        self.stores.entry(ME).or_default().insert(object);
+        self.step(Event::Put { object, place: ResultPlace::Stored(BIG), refs: refs.to_vec() });
+        object
+    }
+
+    fn put_small(&mut self, refs: &[ObjectId]) -> ObjectId {
+        let object = self.fresh().result(0);
+        let place = ResultPlace::Inline(Bytes::from_static(b"small"));
+        self.step(Event::Put { object, place, refs: refs.to_vec() });
+        object
+    }
+
+    fn drop(&mut self, object: ObjectId) {
+        self.step(Event::RefDropped(object));
+    }
+
+    /// Sends everything that is queued to `home`.
+    fn assign(&mut self) {
+        for task in std::mem::take(&mut self.queued) {
+            self.next += 1;
+            let lease = LeaseId { owner: ME, seq: self.next };
+            self.step(Event::Assigned { task, lease, to: self.home });
+        }
+    }
+
+    fn start(&mut self, task: TaskId) {
+        let run = self.running.iter_mut().rev().find(|run| run.spec.id == task).expect("running");
+        run.started = true;
+        let attempt = run.attempt;
+        self.step(Event::Started { task, attempt });
+    }
+
+    /// The task's oldest attempt that is under way ends.
+    fn end(&mut self, task: TaskId, outcome: TaskOutcome) {
+        let place = self.running.iter().position(|run| run.spec.id == task).expect("running");
+        let run = self.running.remove(place);
+        if !matches!(outcome, TaskOutcome::HandedBack(_)) {
+            *self.ran.entry(task).or_default() += 1;
+        }
+        self.step(Event::Done { from: run.at, task, attempt: run.attempt, outcome });
+        self.give_back(&run);
+    }
+
+    /// A node is done with the references that were lent with the task.
+    fn give_back(&mut self, run: &Running) {
+        for object in nested(&run.spec).filter(|object| object.owner() == ME && run.at != ME) {
+            self.step(Event::Returned { object, by: run.at });
+        }
+    }
+
+    /// What the node makes of the task: its results if its arguments are to be had, else it hands it back.
+    fn outcome(&mut self, run: &Running) -> TaskOutcome {
+        for (position, arg) in (0..).zip(&run.spec.args) {
+            let Arg::Ref(object) = arg else { continue };
+            let here = object.owner() != ME || self.stores.values().any(|store| store.contains(object));
+            if !here && !run.inline.contains(&position) {
+                return TaskOutcome::HandedBack(Some(*object));
+            }
+        }
+        let refs: Vec<ObjectId> = nested(&run.spec).collect();
+        let results = (0..run.spec.returns).map(|index| {
+            let small = run.spec.label.starts_with("small");
+            if !small {
+                self.stores.entry(run.at).or_default().insert(run.spec.id.result(index));
+            }
+            let place = if small { ResultPlace::Inline(Bytes::from_static(b"r")) } else { ResultPlace::Stored(BIG) };
+            TaskResult { place, refs: refs.clone(), hash: run.spec.id.seq }
+        });
+        TaskOutcome::Returned(results.collect())
+    }
+
+    fn finish(&mut self, task: TaskId) {
+        let run = self.running.iter().find(|run| run.spec.id == task).expect("running").clone();
+        let outcome = self.outcome(&run);
+        self.end(task, outcome);
+    }
+
+    /// Until nothing is queued and nothing runs.
+    fn run(&mut self) {
+        while !self.queued.is_empty() || !self.running.is_empty() {
+            self.assign();
+            for run in self.running.clone() {
+                self.finish(run.spec.id);
+            }
+        }
+    }
+
+    /// Subscribes, lets the cluster work, and says what the subscriber was told last.
+    fn get(&mut self, object: ObjectId) -> Located {
+        self.step(Event::Subscribe { object, by: ME });
+        self.run();
+        self.step(Event::Unsubscribe { object, by: ME });
+        self.told.remove(&(ME, object)).expect("a subscriber is told at once")
+    }
+
+    fn get_error(&mut self, object: ObjectId) -> TaskError {
+        match self.get(object) {
+            Located::Failed(error) => error,
+            other => panic!("{object} is {other:?}"),
+        }
+    }
+
+    fn kill(&mut self, node: Incarnation) {
+        self.stores.remove(&node);
+        self.running.retain(|run| run.at != node);
+        self.step(Event::NodeDied(node));
+    }
+
+    /// A node fetched a copy.
+    fn copy(&mut self, object: ObjectId, at: Incarnation) {
+        self.stores.entry(at).or_default().insert(object);
+        self.step(Event::CopyAdded { object, at, size: BIG });
+    }
+
+    fn evict(&mut self, object: ObjectId, at: Incarnation) {
+        self.stores.entry(at).or_default().remove(&object);
+        self.step(Event::CopyRemoved { object, at });
+    }
+
+    fn has(&self, at: Incarnation, object: ObjectId) -> bool {
+        self.stores.get(&at).is_some_and(|store| store.contains(&object))
+    }
+
+    fn ran(&self, object: ObjectId) -> u32 {
+        self.ran.get(&object.task).copied().unwrap_or(0)
+    }
+
+    fn counters(&self, label: &str) -> Counters {
+        self.owner.counters().iter().find(|(of, _)| &**of == label).expect("a label in use").1
+    }
+
+    /// Every reference is gone and every task over: so is everything else (I24, I27, I31).
+    fn assert_empty(&self) {
+        assert_eq!((self.owner.objects(), self.owner.tasks(), self.owner.pending()), (0, 0, 0));
+        assert!(self.owner.directory.is_empty() && self.owner.waiting.is_empty() && self.owner.foreign.is_empty());
+        assert!(self.stores.values().all(BTreeSet::is_empty), "copies stay: {:?}", self.stores);
+        assert!(self.foreign.values().all(|counts| *counts == (0, 0)), "unbalanced: {:?}", self.foreign);
+    }
+}
+
+fn nested(spec: &TaskSpec) -> impl Iterator<Item = ObjectId> {
+    spec.args.iter().flat_map(|arg| if let Arg::Value(_, refs) = arg { refs.clone() } else { vec![] })
+}
+
+fn value(refs: &[ObjectId]) -> Arg {
+    Arg::Value(Bytes::from_static(b"value"), refs.to_vec())
+}
+
+fn foreign(seq: u64) -> ObjectId {
+    TaskId { owner: F, seq }.result(0)
+}
+
+fn is_stored(located: &Located) -> bool {
+    matches!(located, Located::Stored { .. })
+}
+
+fn raised() -> TaskOutcome {
+    TaskOutcome::Raised(TaskError::new(TaskErrorKind::TaskFailed, "raised"))
+}
+
+fn crashed() -> TaskOutcome {
+    TaskOutcome::Crashed("killed".to_owned())
+}

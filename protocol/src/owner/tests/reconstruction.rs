@@ -1,0 +1,336 @@
+//! Lost values, rebuilt or not. The numbers are those of the failure catalogue.
+
+use super::*;
+use crate::UnreconstructableReason as Reason;
+
+fn with_losses(losses: u32) -> World {
+    let mut world = World::new();
+    world.retries.losses = Some(losses);
+    world
+}
+
+#[test]
+fn a01_a_lost_object_is_rebuilt_once_for_a_task_and_a_get() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    w.run();
+    w.kill(A);
+    w.home = B;
+    assert_eq!(w.ran(x), 1, "nobody wants it yet");
+    let y = w.task("y", &[x]);
+    assert!(is_stored(&w.get(y)) && is_stored(&w.get(x)));
+    assert_eq!(w.ran(x), 2);
+    assert_eq!(w.counters("x").rebuilt, 1);
+    w.drop(x);
+    w.drop(y);
+    w.assert_empty();
+}
+
+#[test]
+fn a02_the_loss_budget_is_exact_and_named_when_it_is_used_up() {
+    let mut w = with_losses(1);
+    let x = w.task("x", &[]);
+    w.run();
+    w.evict(x, A);
+    assert!(is_stored(&w.get(x)));
+    w.evict(x, A);
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Unreconstructable(Reason::MaxAttempts));
+    assert_eq!(w.ran(x), 2);
+    assert_eq!(w.owner.tasks(), 0, "what can no longer be rebuilt needs no lineage");
+    w.drop(x);
+    w.assert_empty();
+}
+
+#[test]
+fn a03_without_a_loss_budget_readers_and_dependents_learn_why() {
+    let mut w = with_losses(0);
+    let x = w.task("x", &[]);
+    w.run();
+    w.kill(A);
+    w.home = B;
+    let y = w.task("y", &[x]);
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Unreconstructable(Reason::RetriesDisabled));
+    let error = w.get_error(y);
+    assert_eq!((error.kind, error.reason()), (TaskErrorKind::TaskFailed, Some(Reason::RetriesDisabled)));
+    assert_eq!(w.ran(x), 1);
+}
+
+#[test]
+fn a04_a_surviving_copy_makes_execution_needless() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    w.run();
+    w.copy(x, B);
+    w.kill(A);
+    w.home = B;
+    let y = w.task("y", &[x]);
+    assert!(is_stored(&w.get(y)));
+    assert_eq!(w.ran(x), 1);
+}
+
+#[test]
+fn a06_only_the_lost_link_of_a_chain_runs_again() {
+    let mut w = with_losses(0);
+    w.home = B;
+    let x = w.task("x", &[]);
+    w.run();
+    w.home = A;
+    w.retries = Retries::default();
+    let y = w.task("y", &[x]);
+    w.run();
+    w.kill(A);
+    w.home = B;
+    assert!(is_stored(&w.get(y)));
+    assert_eq!((w.ran(x), w.ran(y)), (1, 2));
+}
+
+fn chain(w: &mut World, length: usize) -> Vec<ObjectId> {
+    let mut links = vec![w.task("link", &[])];
+    for _ in 1..length {
+        let link = w.task("link", &[links[links.len() - 1]]);
+        links.push(link);
+    }
+    w.run();
+    links
+}
+
+#[test]
+fn a07_a_lost_chain_is_rebuilt_level_by_level() {
+    let mut w = World::new();
+    let links = chain(&mut w, 20);
+    links[..19].iter().for_each(|link| w.drop(*link));
+    assert_eq!(w.stores[&A].len(), 1, "only the last value is in scope");
+    assert_eq!((w.owner.objects(), w.owner.tasks()), (20, 20), "the others are lineage");
+    w.kill(A);
+    w.home = B;
+    assert!(is_stored(&w.get(links[19])));
+    assert!(links.iter().all(|link| w.ran(*link) == 2));
+    w.drop(links[19]);
+    w.assert_empty();
+}
+
+#[test]
+fn a08_a_second_death_half_way_through_stays_within_the_budgets() {
+    let mut w = World::new();
+    let links = chain(&mut w, 5);
+    links[..4].iter().for_each(|link| w.drop(*link));
+    w.kill(A);
+    w.home = B;
+    w.step(Event::Subscribe { object: links[4], by: ME });
+    for link in &links[..2] {
+        w.assign();
+        w.finish(link.task);
+    }
+    w.assign();
+    w.kill(B);
+    w.home = C;
+    assert!(is_stored(&w.get(links[4])));
+    assert!(links.iter().all(|link| w.ran(*link) <= 4));
+    w.drop(links[4]);
+    w.assert_empty();
+}
+
+#[test]
+fn a09_recoveries_of_a_shared_input_coalesce() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    let downs: Vec<ObjectId> = (0..4).map(|_| w.task("down", &[x])).collect();
+    w.run();
+    w.kill(A);
+    w.home = B;
+    downs.iter().for_each(|down| w.step(Event::Subscribe { object: *down, by: C }));
+    w.run();
+    assert!(downs.iter().all(|down| is_stored(&w.told[&(C, *down)])));
+    assert_eq!(w.ran(x), 2);
+}
+
+#[test]
+fn a11_a_put_that_only_lineage_needs_is_kept_and_its_loss_is_named() {
+    for put_survives in [true, false] {
+        let mut w = World::new();
+        let p = w.put_big(&[]);
+        let r = w.task("r", &[p]);
+        w.run();
+        w.drop(p);
+        assert!(w.has(ME, p), "nothing can make it again");
+        w.kill(A);
+        w.home = B;
+        if put_survives {
+            assert!(is_stored(&w.get(r)));
+        } else {
+            w.evict(p, ME);
+            let error = w.get_error(r);
+            assert_eq!(error.kind, TaskErrorKind::Unreconstructable(Reason::Put));
+            assert!(error.cause.is_some());
+        }
+        w.drop(r);
+        w.assert_empty();
+    }
+}
+
+#[test]
+fn a12_of_several_results_only_the_lost_one_matters() {
+    let mut w = World::new();
+    let task = w.submit("pair", vec![], 2);
+    w.run();
+    w.copy(task.result(0), B);
+    w.kill(A);
+    w.home = C;
+    assert!(is_stored(&w.get(task.result(0))));
+    assert!(is_stored(&w.get(task.result(1))));
+    assert_eq!(w.ran[&task], 2);
+    assert_eq!(w.owner.directory.copies(task.result(0)), [B, C], "an equal copy is one more");
+}
+
+#[test]
+fn a12_a_second_version_of_a_sibling_is_not_published() {
+    let mut w = World::new();
+    let task = w.submit("pair", vec![], 2);
+    w.run();
+    w.copy(task.result(0), B);
+    w.kill(A);
+    w.home = C;
+    w.step(Event::Subscribe { object: task.result(1), by: ME });
+    w.assign();
+    w.stores.insert(C, BTreeSet::from([task.result(0), task.result(1)]));
+    let other = |hash| TaskResult { place: ResultPlace::Stored(BIG), refs: vec![], hash };
+    w.end(task, TaskOutcome::Returned(vec![other(77), other(78)]));
+    assert_eq!(w.owner.directory.copies(task.result(0)), [B]);
+    assert!(!w.has(C, task.result(0)) && w.has(C, task.result(1)));
+}
+
+#[test]
+fn a15_a_waiting_consumer_never_starts_a_second_rebuild() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    w.run();
+    w.evict(x, A);
+    let y = w.task("y", &[x]);
+    w.assign();
+    for by in [ME, B, C, B] {
+        w.step(Event::Subscribe { object: x, by });
+    }
+    let z = w.task("z", &[x]);
+    w.step(Event::CopyRemoved { object: x, at: A });
+    assert_eq!((w.running.len(), w.queued.len()), (1, 0));
+    w.run();
+    assert_eq!((w.ran(x), w.ran(y), w.ran(z)), (2, 1, 1));
+}
+
+#[test]
+fn a17_what_was_freed_by_hand_is_not_rebuilt() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    let y = w.task("y", &[x]);
+    w.run();
+    w.step(Event::Free(x));
+    assert!(!w.has(A, x));
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Freed);
+    w.kill(A);
+    w.home = B;
+    let error = w.get_error(y);
+    assert_eq!(error.kind, TaskErrorKind::Unreconstructable(Reason::Freed));
+    assert_eq!(error.cause.expect("a cause").kind, TaskErrorKind::Freed);
+    assert_eq!(w.ran(x), 1);
+    w.drop(x);
+    w.drop(y);
+    w.assert_empty();
+}
+
+#[test]
+fn freed_by_hand_before_it_exists_is_freed_when_it_does() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    w.assign();
+    w.step(Event::Free(x));
+    w.run();
+    assert!(!w.has(A, x));
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Freed);
+    w.drop(x);
+    w.assert_empty();
+}
+
+#[test]
+fn a26_results_of_a_cancelled_task_are_not_rebuilt() {
+    let mut w = World::new();
+    let task = w.submit("pair", vec![], 2);
+    let [a, b] = [0, 1].map(|index| task.result(index));
+    w.run();
+    w.copy(b, B);
+    w.evict(a, A);
+    w.step(Event::Subscribe { object: a, by: ME });
+    w.assign();
+    w.step(Event::Cancel(a));
+    assert_eq!(w.get_error(a).kind, TaskErrorKind::Cancelled);
+    assert!(is_stored(&w.get(b)), "what exists stays");
+    w.kill(A);
+    w.kill(B);
+    assert_eq!(w.get_error(b).kind, TaskErrorKind::Unreconstructable(Reason::TaskCancelled));
+    assert_eq!(w.running.len(), 0);
+}
+
+#[test]
+fn a28_dropped_during_recovery_the_result_is_discarded_and_nothing_leaks() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    let y = w.task("y", &[x]);
+    w.drop(x);
+    w.run();
+    w.kill(A);
+    w.home = B;
+    w.step(Event::Subscribe { object: y, by: C });
+    w.assign();
+    w.drop(y);
+    w.run();
+    assert_eq!((w.ran(x), w.ran(y)), (2, 2));
+    assert!(matches!(w.told[&(C, y)], Located::Failed(_)), "an answer even to who should not have asked");
+    w.assert_empty();
+}
+
+#[test]
+fn a29_an_inline_result_cannot_be_lost_and_keeps_no_lineage() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    let y = w.task("small", &[x]);
+    w.drop(x);
+    w.run();
+    assert_eq!((w.owner.objects(), w.owner.tasks()), (1, 0));
+    w.kill(A);
+    assert!(matches!(w.get(y), Located::Inline(_)));
+    assert_eq!(w.ran(y), 1);
+}
+
+#[test]
+fn the_reason_of_a_failed_rebuild_is_never_invented() {
+    let mut w = World::new();
+    w.retries.crashes = Some(0);
+    let x = w.task("x", &[]);
+    let y = w.task("y", &[x]);
+    w.run();
+    w.kill(A);
+    w.home = B;
+    w.step(Event::Subscribe { object: y, by: ME });
+    w.assign();
+    w.end(x.task, crashed());
+    let error = w.get_error(y);
+    assert_eq!((error.kind, error.reason()), (TaskErrorKind::TaskFailed, None));
+    assert_eq!(error.cause.expect("a cause").kind, TaskErrorKind::WorkerCrashed);
+}
+
+#[test]
+fn a_copy_that_turns_up_ends_the_wait_and_a_wrong_one_is_freed() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    w.run();
+    w.evict(x, A);
+    let y = w.task("y", &[x]);
+    w.stores.entry(C).or_default().insert(x);
+    w.step(Event::CopyAdded { object: x, at: C, size: ByteSize(1) });
+    assert!(!w.has(C, x), "another size, another version");
+    w.copy(x, B);
+    assert!(w.queued.contains(&y.task));
+    w.run();
+    w.drop(x);
+    w.drop(y);
+    w.assert_empty();
+}

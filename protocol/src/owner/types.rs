@@ -1,0 +1,294 @@
+//! Events, effects and records of the owner.
+
+use crate::{Attempt, ByteSize, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
+use crate::{TaskError, TaskId, TaskOutcome, TaskSpec};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What happened to something this process owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The application stored a value. The caller holds one reference.
+    Put {
+        /// Its new name.
+        object: ObjectId,
+        /// Where it lies: inline, or sealed in this node's store.
+        place: ResultPlace,
+        /// The references inside it.
+        refs: Vec<ObjectId>,
+    },
+    /// The application submitted a task. The caller holds one reference to each result.
+    Submit(Arc<TaskSpec>),
+    /// The dispatcher found a slot for a queued task.
+    Assigned {
+        /// The task.
+        task: TaskId,
+        /// Under this lease.
+        lease: LeaseId,
+        /// On this node.
+        to: Incarnation,
+    },
+    /// The dispatcher says that no node can ever run it.
+    Unschedulable {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        error: TaskError,
+    },
+    /// A node began to execute an attempt.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// A node is done with an attempt.
+    Done {
+        /// Who says so.
+        from: Incarnation,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How it ended.
+        outcome: TaskOutcome,
+    },
+    /// The application holds one more reference to an object of ours.
+    RefAdded(ObjectId),
+    /// The application dropped one.
+    RefDropped(ObjectId),
+    /// Another process holds a reference: it said so itself, or whoever sent it the reference did.
+    Borrowed {
+        /// The object.
+        object: ObjectId,
+        /// The holder.
+        by: Incarnation,
+    },
+    /// That process gave one such registration back.
+    Returned {
+        /// The object.
+        object: ObjectId,
+        /// The holder.
+        by: Incarnation,
+    },
+    /// A process wants to know where an object is, from now on. Also what brings a lost object back: a value is rebuilt
+    /// when somebody wants it, not before.
+    Subscribe {
+        /// The object.
+        object: ObjectId,
+        /// Who wants to know.
+        by: Incarnation,
+    },
+    /// It no longer wants to.
+    Unsubscribe {
+        /// The object.
+        object: ObjectId,
+        /// Who wanted to know.
+        by: Incarnation,
+    },
+    /// A node sealed a further copy.
+    CopyAdded {
+        /// The object.
+        object: ObjectId,
+        /// Where.
+        at: Incarnation,
+        /// Its size.
+        size: ByteSize,
+    },
+    /// A node no longer has its copy.
+    CopyRemoved {
+        /// The object.
+        object: ObjectId,
+        /// Where.
+        at: Incarnation,
+    },
+    /// The owner of an argument of ours says where it is.
+    ForeignLocated {
+        /// The argument, owned by another process.
+        object: ObjectId,
+        /// What its owner knows.
+        located: Located,
+    },
+    /// Membership's final verdict.
+    NodeDied(Incarnation),
+    /// The application no longer wants the task that makes this object.
+    Cancel(ObjectId),
+    /// The application frees the value by hand.
+    Free(ObjectId),
+}
+
+/// What the owner wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// To the dispatcher: all arguments exist, find it a slot.
+    Enqueue {
+        /// The task.
+        task: TaskId,
+        /// What the slot must be for.
+        class: Arc<SchedulingClass>,
+        /// Bytes of its arguments by the nodes that hold them.
+        near: Vec<(NodeId, ByteSize)>,
+    },
+    /// To the dispatcher: it is no longer to be run.
+    Dequeue(TaskId),
+    /// To the dispatcher: the slot it found is not used after all.
+    Unassign {
+        /// The task.
+        task: TaskId,
+        /// The slot's lease.
+        lease: LeaseId,
+    },
+    /// To a node: run it.
+    Push {
+        /// The node.
+        to: Incarnation,
+        /// The lease.
+        lease: LeaseId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// The task.
+        spec: Arc<TaskSpec>,
+        /// Reference arguments that are held inline, by position.
+        inline: Vec<(u32, Bytes)>,
+    },
+    /// To a node: do not start that attempt.
+    CancelAttempt {
+        /// The node.
+        to: Incarnation,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// To a subscriber: this is what is known.
+    Notify {
+        /// The subscriber.
+        to: Incarnation,
+        /// The object.
+        object: ObjectId,
+        /// What is known.
+        located: Located,
+    },
+    /// To a node: drop these copies.
+    Free {
+        /// The node.
+        at: Incarnation,
+        /// The copies.
+        objects: Vec<ObjectId>,
+    },
+    /// To the owner of an argument: keep me informed.
+    Locate(ObjectId),
+    /// To the owner of an argument: no longer.
+    Unlocate(ObjectId),
+    /// This process holds one more reference to another owner's object.
+    Hold(ObjectId),
+    /// It holds one more, which whoever sent it has registered with the owner already.
+    Inherit(ObjectId),
+    /// It holds one fewer.
+    Unhold(ObjectId),
+    /// Register `to` as a holder with the object's owner, before the message that carries the reference goes out.
+    Lend {
+        /// The object, owned by another process.
+        object: ObjectId,
+        /// Who is about to hold it.
+        to: Incarnation,
+    },
+}
+
+/// How far the tasks of one label are. Executions count what ran at least in part: finished attempts, and attempts that
+/// had been reported as started when their node died.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Tasks submitted.
+    pub submitted: u64,
+    /// Attempts that began to execute.
+    pub executions: u64,
+    /// Tasks whose results exist, or existed at least once.
+    pub finished: u64,
+    /// Tasks that failed for good.
+    pub failed: u64,
+    /// Attempts repeated after a crash, a dead node or a user error.
+    pub retried: u64,
+    /// Finished tasks run again because their results were lost.
+    pub rebuilt: u64,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// For arguments that do not exist yet or again.
+    Waiting,
+    /// For a slot.
+    Queued,
+    /// On a node.
+    Running { lease: LeaseId, to: Incarnation, started: bool },
+    /// Over. Kept as lineage.
+    Finished,
+}
+
+/// A task that is not over, or whose specification is kept as lineage.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub spec: Arc<TaskSpec>,
+    pub stage: Stage,
+    /// Number of the latest attempt; zero before the first.
+    pub attempt: Attempt,
+    pub crashes_left: Option<u32>,
+    pub errors_left: Option<u32>,
+    pub losses_left: Option<u32>,
+    /// Arguments that do not exist at the moment. Empty unless waiting.
+    pub missing: BTreeSet<ObjectId>,
+    /// Whether it had finished before: then it runs to rebuild a lost result.
+    pub rebuilding: bool,
+    /// Whether it was cancelled: then it never runs again, because its last attempt may be running still.
+    pub cancelled: bool,
+    /// Index of its counters.
+    pub label: usize,
+}
+
+/// An object of ours that is referenced, or needed to rebuild one that is.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    /// References held by the application in this process.
+    pub local: u32,
+    /// Arguments of unfinished tasks of ours that are it, or contain it.
+    pub submitted: u32,
+    /// References to it inside values of ours.
+    pub contained: u32,
+    /// Registrations by process. May be negative for a moment: the lender's registration and the borrower's return
+    /// travel on different links. The object is borrowed while any entry is positive.
+    pub borrowed: BTreeMap<Incarnation, i64>,
+    /// The same of finished tasks that are kept as lineage.
+    pub lineage: u32,
+    /// The references inside its value.
+    pub contains: Vec<ObjectId>,
+    /// Whether it was put, so that nothing can make it again.
+    pub put: bool,
+    /// The hash of the value that was accepted last, if a task made it.
+    pub hash: Option<u64>,
+}
+
+impl Object {
+    /// Whether anybody can still ask for its value.
+    pub fn in_scope(&self) -> bool {
+        self.local > 0 || self.submitted > 0 || self.contained > 0 || self.borrowed.values().any(|n| *n > 0)
+    }
+}
+
+/// Work that one event leads to. A list rather than recursion: lineage can be as long as the program ran.
+#[derive(Debug)]
+pub(super) enum Agenda {
+    /// Somebody wants this object: rebuild it if it is lost.
+    Want(ObjectId),
+    /// This argument of the task failed for good.
+    Fail { task: TaskId, argument: ObjectId, error: TaskError },
+}
+
+/// Another owner's object that unfinished tasks of ours have as an argument.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    pub located: Located,
+    /// How many of their arguments it is.
+    pub uses: u32,
+}
