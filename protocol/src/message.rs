@@ -170,9 +170,15 @@ pub enum Message {
     /// Owner to node: nobody needs these any more, drop your copies.
     Free(Vec<ObjectId>),
 
-    /// Holder to owner: a reference lives in my process now (sent before it is used).
-    BorrowAdd(ObjectId),
-    /// Holder to owner: the last one in my process is gone.
+    /// To the owner: a reference lives in process `by` now. Sent before it is used there, by the holder or by whoever lends
+    /// it the reference; each registration is counted.
+    BorrowAdd {
+        /// The object.
+        object: ObjectId,
+        /// The holder.
+        by: Incarnation,
+    },
+    /// Holder to owner: take back one registration of mine.
     BorrowRemove(ObjectId),
 }
 
@@ -199,7 +205,7 @@ impl Message {
             Self::CopyAdded { .. } => "CopyAdded",
             Self::CopyRemoved(_) => "CopyRemoved",
             Self::Free(_) => "Free",
-            Self::BorrowAdd(_) => "BorrowAdd",
+            Self::BorrowAdd { .. } => "BorrowAdd",
             Self::BorrowRemove(_) => "BorrowRemove",
         }
     }

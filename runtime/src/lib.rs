@@ -1,1 +1,42 @@
-//! Head, node, worker and driver of Mobula as thin shells over protocol machines, and the public API
+//! Head, node, worker and driver as thin shells over protocol machines, and the public API.
+
+#![cfg_attr(madsim, allow(unused))]
+
+mod api;
+#[cfg(not(madsim))]
+mod cluster;
+mod error;
+mod head;
+mod node;
+mod objects;
+mod settings;
+mod wire;
+
+pub use api::*;
+#[cfg(not(madsim))]
+pub use cluster::{Embedded, EmbeddedNode};
+pub use error::StartError;
+pub use head::Head;
+pub use mobula_env::compute::charge;
+pub use mobula_env::{Env, Files, WorldKind};
+pub use mobula_macros::task;
+pub use mobula_protocol::owner::Counters;
+pub use mobula_protocol::{
+    Amount, ByteSize, FunctionId, Incarnation, Labels, Nanos, NodeId, ObjectId, Placement, Resources, Retries, TaskErrorKind, UnreconstructableReason,
+};
+pub use mobula_store::codec::{Blob, Tensor};
+pub use mobula_store::{StoreError, Usage};
+pub use node::{Ledger, Node, Question, crash};
+pub use settings::{HeadSettings, NodeSettings};
+
+/// The one error of the public API: typed, with a cause (decision D8).
+pub type Error = mobula_protocol::TaskError;
+/// The result of most calls.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What the macros expand to. Not for use by hand.
+#[doc(hidden)]
+pub mod macros {
+    pub use crate::api::{Body, BoxFuture, Input, Many, One, Outputs, Rest, TaskCall, TaskFunction, output_of, raised};
+    pub use inventory;
+}

@@ -1,1 +1,167 @@
-//! The task and main attribute macros of Mobula
+//! `#[task]` and `#[main]`.
+//!
+//! Functions are registered at compile time and shipped by name plus arguments, never as closures (decision D9), so every
+//! binary that takes part in a cluster is the same binary.
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+use quote::{format_ident, quote};
+use syn::{FnArg, GenericArgument, Ident, ItemFn, PathArguments, ReturnType, Type, parse_macro_input};
+
+/// Makes a function a task.
+///
+/// `fn total(xs: Tensor<f64>) -> f64` becomes a function of the same name that takes, for each parameter, a value or an
+/// `&ObjectRef` of one, and returns a `TaskCall` to submit. The function itself is registered under its full path.
+///
+/// - `-> Result<T, E>`: an `Err` is the task's own failure; `E` needs `Display`.
+/// - `async fn f(context: Context, ...)`: may await; a first parameter of type `Context` is given by the runtime.
+/// - a last parameter of type `Rest<T>`: any number of references, given as `&[ObjectRef<T>]`.
+/// - `#[task(many)] fn f(...) -> Vec<T>`: every item is an object of its own; the call says how many with `.returns(n)`.
+#[proc_macro_attribute]
+pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    expand_task(attributes.into(), function).unwrap_or_else(|why| why.to_compile_error()).into()
+}
+
+/// Makes an async function of one `Context` the program: driver, node and worker in one binary.
+///
+/// Started plainly, the program runs an embedded cluster. With `MOBULA_ADDRESS=host:port` it is the driver of that cluster;
+/// with the arguments `mobula-node --join host:port` it is a node that can run this program's tasks.
+#[proc_macro_attribute]
+pub fn main(_: TokenStream, item: TokenStream) -> TokenStream {
+    let mut function = parse_macro_input!(item as ItemFn);
+    let visibility = std::mem::replace(&mut function.vis, syn::Visibility::Inherited);
+    let name = std::mem::replace(&mut function.sig.ident, format_ident!("driver"));
+    quote! {
+        #visibility fn #name() -> ::std::process::ExitCode {
+            #function
+            ::mobula::program(driver)
+        }
+    }
+    .into()
+}
+
+/// What a parameter is to the caller.
+enum Parameter {
+    Context,
+    Value(Ident, Box<Type>),
+    Rest(Ident, Box<Type>),
+}
+
+fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
+    let many = match attributes.to_string().as_str() {
+        "" => false,
+        "many" => true,
+        other => return Err(syn::Error::new_spanned(&attributes, format!("`{other}` is no option; there is `many`"))),
+    };
+    let ItemFn { attrs, vis, sig, block } = function;
+    let (name, inner) = (&sig.ident, format_ident!("run"));
+    let parameters = sig.inputs.iter().map(parameter).collect::<syn::Result<Vec<_>>>()?;
+    let returned = match &sig.output {
+        ReturnType::Default => syn::parse_quote!(()),
+        ReturnType::Type(_, returned) => (**returned).clone(),
+    };
+    let (value, fails) = match first_argument(&returned, "Result") {
+        Some(value) => (value, true),
+        None => (returned, false),
+    };
+    let result = match (many, first_argument(&value, "Vec")) {
+        (false, _) => quote!(::mobula_runtime::macros::One<#value>),
+        (true, Some(item)) => quote!(::mobula_runtime::macros::Many<#item>),
+        (true, None) => return Err(syn::Error::new_spanned(&value, "a task with many results returns a Vec of them")),
+    };
+
+    let mut asked = Vec::new();
+    let mut added = Vec::new();
+    let mut passed = Vec::new();
+    let mut position = 0_usize;
+    for (index, parameter) in parameters.iter().enumerate() {
+        match parameter {
+            Parameter::Context if index == 0 => passed.push(quote!(input.context().clone())),
+            Parameter::Context => return Err(syn::Error::new_spanned(&sig.inputs[index], "the context comes first")),
+            Parameter::Value(name, kind) => {
+                asked.push(quote!(#name: impl ::mobula_runtime::IntoArg<#kind>));
+                added.push(quote!(.arg::<#kind>(#name)));
+                passed.push(quote!(input.arg::<#kind>(#position)?));
+                position += 1;
+            }
+            Parameter::Rest(name, item) => {
+                if index + 1 != parameters.len() {
+                    return Err(syn::Error::new_spanned(&sig.inputs[index], "the rest comes last"));
+                }
+                asked.push(quote!(#name: &[::mobula_runtime::ObjectRef<#item>]));
+                added.push(quote!(.rest::<#item>(#name)));
+                passed.push(quote!(input.rest::<#item>(#position)?));
+            }
+        }
+    }
+
+    let awaited = sig.asyncness.map(|_| quote!(.await));
+    let unwrapped = fails.then(|| quote!(.map_err(::mobula_runtime::macros::raised)?));
+    let outputs = if many {
+        quote!(value.iter().map(|item| ::mobula_runtime::macros::output_of(input.context(), item)).collect())
+    } else {
+        quote!(::mobula_runtime::macros::output_of(input.context(), &value).map(|output| ::std::vec![output]))
+    };
+    let work = quote! {
+        let value = #inner(#(#passed),*) #awaited #unwrapped;
+        #outputs
+    };
+    let (inputs, output, asyncness) = (&sig.inputs, &sig.output, &sig.asyncness);
+    let body = if asyncness.is_some() {
+        quote! {
+            ::mobula_runtime::macros::Body::Async(|input| ::std::boxed::Box::pin(async move { #work }))
+        }
+    } else {
+        quote!(::mobula_runtime::macros::Body::Sync(|input| { #work }))
+    };
+    let docs: Vec<_> = attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).collect();
+    let others: Vec<_> = attrs.iter().filter(|attribute| !attribute.path().is_ident("doc")).collect();
+    Ok(quote! {
+        #(#docs)*
+        #vis fn #name(#(#asked),*) -> ::mobula_runtime::macros::TaskCall<#result> {
+            #(#others)*
+            #asyncness fn #inner(#inputs) #output #block
+            ::mobula_runtime::macros::inventory::submit! {
+                ::mobula_runtime::macros::TaskFunction {
+                    name: ::std::concat!(::std::module_path!(), "::", ::std::stringify!(#name)),
+                    body: #body,
+                }
+            }
+            ::mobula_runtime::macros::TaskCall::new(::std::concat!(::std::module_path!(), "::", ::std::stringify!(#name)))
+            #(#added)*
+        }
+    })
+}
+
+fn parameter(input: &FnArg) -> syn::Result<Parameter> {
+    let FnArg::Typed(typed) = input else {
+        return Err(syn::Error::new_spanned(input, "a task is a plain function, without self"));
+    };
+    let syn::Pat::Ident(pattern) = &*typed.pat else {
+        return Err(syn::Error::new_spanned(&typed.pat, "a task's parameter is a plain name"));
+    };
+    let name = pattern.ident.clone();
+    if is_named(&typed.ty, "Context") {
+        return Ok(Parameter::Context);
+    }
+    Ok(match first_argument(&typed.ty, "Rest") {
+        Some(item) => Parameter::Rest(name, Box::new(item)),
+        None => Parameter::Value(name, typed.ty.clone()),
+    })
+}
+
+fn is_named(kind: &Type, name: &str) -> bool {
+    matches!(kind, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
+}
+
+/// The `T` of `name<T, ...>`.
+fn first_argument(kind: &Type, name: &str) -> Option<Type> {
+    let Type::Path(path) = kind else { return None };
+    let segment = path.path.segments.last().filter(|segment| segment.ident == name)?;
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return None };
+    arguments.args.iter().find_map(|argument| match argument {
+        GenericArgument::Type(kind) => Some(kind.clone()),
+        _ => None,
+    })
+}

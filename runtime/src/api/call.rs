@@ -1,0 +1,214 @@
+//! Describing and submitting a task.
+
+use super::context::Context;
+use super::function::encoded;
+use super::reference::ObjectRef;
+use crate::Error;
+use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Resources, Retries, SchedulingClass, TaskErrorKind};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::{Arc, LazyLock, Mutex};
+
+/// A value for a task's parameter of type `T`: a `T` itself, or a reference to one, which is resolved before the task starts.
+pub trait IntoArg<T> {
+    /// The argument as the task specification carries it.
+    ///
+    /// # Errors
+    /// When the value cannot be stored.
+    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error>;
+}
+
+impl<T: Serialize> IntoArg<T> for T {
+    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error> {
+        value_arg(&self).map(|arg| (arg, None))
+    }
+}
+
+impl<T> IntoArg<T> for &ObjectRef<T> {
+    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error> {
+        Ok((Arg::Ref(self.id()), Some(self.clone())))
+    }
+}
+
+fn value_arg<T: Serialize>(value: &T) -> Result<Arg, Error> {
+    let encoded = encoded(value)?;
+    Ok(Arg::Value(encoded.to_bytes(), encoded.refs().to_vec()))
+}
+
+/// One result of type `T` per call.
+pub struct One<T>(PhantomData<T>);
+
+/// As many results of type `T` as the call asks for.
+pub struct Many<T>(PhantomData<T>);
+
+/// A task that is described but not submitted. Calling a `#[task]` function returns one.
+#[must_use = "a task runs once it is submitted"]
+pub struct TaskCall<R> {
+    function: &'static str,
+    label: Option<Arc<str>>,
+    args: Result<Vec<Arg>, Error>,
+    /// Keeps reference arguments alive until the owner has counted the task as their user.
+    held: Vec<Box<dyn std::any::Any + Send>>,
+    resources: Resources,
+    placement: Placement,
+    retries: Retries,
+    returns: u32,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> TaskCall<R> {
+    /// A call of the function registered as `function`, with one cpu and the default budgets.
+    pub fn new(function: &'static str) -> Self {
+        Self {
+            function,
+            label: None,
+            args: Ok(Vec::new()),
+            held: Vec::new(),
+            resources: Resources::cpus(1),
+            placement: Placement::Any,
+            retries: Retries::default(),
+            returns: 1,
+            result: PhantomData,
+        }
+    }
+
+    /// Adds the next argument.
+    pub fn arg<T: 'static>(mut self, value: impl IntoArg<T>) -> Self {
+        match (value.into_arg(), &mut self.args) {
+            (Ok((arg, held)), Ok(args)) => {
+                args.push(arg);
+                self.held.extend(held.map(|held| Box::new(held) as Box<dyn std::any::Any + Send>));
+            }
+            (Err(error), Ok(_)) => self.args = Err(error),
+            (_, Err(_)) => {}
+        }
+        self
+    }
+
+    /// Adds the arguments of a [`Rest`](super::Rest) parameter.
+    pub fn rest<T: 'static>(self, references: &[ObjectRef<T>]) -> Self {
+        references.iter().fold(self, |call, reference| call.arg::<T>(reference))
+    }
+
+    /// What progress, scenarios and reports call it. Default: the function's own name.
+    pub fn label(mut self, label: &str) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// How many cpus it holds while it runs. Fractions are exact to a ten-thousandth.
+    ///
+    /// # Panics
+    /// Never; an impossible number becomes an error at submission.
+    pub fn cpus(self, cpus: f64) -> Self {
+        self.resource(Resources::CPU, cpus)
+    }
+
+    /// How much of a named resource it holds while it runs.
+    pub fn resource(mut self, name: &str, amount: f64) -> Self {
+        match Amount::from_f64(amount) {
+            Some(amount) => self.resources = self.resources.with(name, amount),
+            None => {
+                self.args = Err(Error::new(TaskErrorKind::Unschedulable, format!("{amount} {name} is no amount")));
+            }
+        }
+        self
+    }
+
+    /// Only on the node of this name.
+    pub fn on(mut self, node: &str) -> Self {
+        self.placement = Placement::Node { name: node.to_owned(), soft: false };
+        self
+    }
+
+    /// On the node of this name while it lives, else anywhere.
+    pub fn prefer(mut self, node: &str) -> Self {
+        self.placement = Placement::Node { name: node.to_owned(), soft: true };
+        self
+    }
+
+    /// As evenly over the nodes as they allow.
+    pub fn spread(mut self) -> Self {
+        self.placement = Placement::Spread;
+        self
+    }
+
+    /// Only on nodes with all these labels.
+    pub fn labels(mut self, labels: Labels) -> Self {
+        self.placement = Placement::Labels(labels);
+        self
+    }
+
+    /// How often it may run again after a crash, and again after its results were lost. Two budgets of this size.
+    pub fn max_retries(mut self, times: u32) -> Self {
+        self.retries.crashes = Some(times);
+        self.retries.losses = Some(times);
+        self
+    }
+
+    /// How often it may run again after its own error or panic.
+    pub fn retry_errors(mut self, times: u32) -> Self {
+        self.retries.errors = Some(times);
+        self
+    }
+
+    /// All three budgets at once.
+    pub fn retries(mut self, retries: Retries) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    fn launch<T>(self, context: &Context) -> Result<Vec<ObjectRef<T>>, Error> {
+        let class = intern(self.function, self.resources, self.placement);
+        let label = self.label.unwrap_or_else(|| short(self.function));
+        let refs = context.submit(label, class, self.args?, self.returns, self.retries)?;
+        drop(self.held);
+        Ok(refs)
+    }
+}
+
+impl<T> TaskCall<One<T>> {
+    /// Submits it and returns at once: the result is a promise. Never waits for a slot.
+    ///
+    /// # Errors
+    /// When an argument cannot be stored or the runtime is shut down.
+    pub fn submit(self, context: &Context) -> Result<ObjectRef<T>, Error> {
+        let mut refs = self.launch(context)?;
+        refs.pop().ok_or_else(|| Error::new(TaskErrorKind::WrongType, "a task without results has none to return"))
+    }
+}
+
+impl<T> TaskCall<Many<T>> {
+    /// How many results it returns; the function must return exactly as many.
+    pub fn returns(mut self, count: u32) -> Self {
+        self.returns = count;
+        self
+    }
+
+    /// Submits it and returns a promise per result.
+    ///
+    /// # Errors
+    /// As for one result.
+    pub fn submit(self, context: &Context) -> Result<Vec<ObjectRef<T>>, Error> {
+        self.launch(context)
+    }
+}
+
+/// The last segment of a path: what a person would call the function.
+fn short(function: &'static str) -> Arc<str> {
+    static SHORT: LazyLock<Mutex<BTreeMap<&'static str, Arc<str>>>> = LazyLock::new(Default::default);
+    let mut known = SHORT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.entry(function).or_insert_with(|| function.rsplit("::").next().unwrap_or(function).into()).clone()
+}
+
+/// One shared class per distinct triple, so that the scheduler can compare pointers before it compares contents.
+fn intern(function: &'static str, resources: Resources, placement: Placement) -> Arc<SchedulingClass> {
+    static PLAIN: LazyLock<Mutex<BTreeMap<&'static str, Arc<SchedulingClass>>>> = LazyLock::new(Default::default);
+    let class = || Arc::new(SchedulingClass { function: FunctionId::from(function), resources: resources.clone(), placement: placement.clone() });
+    if placement != Placement::Any || resources != Resources::cpus(1) {
+        return class();
+    }
+    let mut known = PLAIN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.entry(function).or_insert_with(class).clone()
+}

@@ -1,0 +1,338 @@
+//! The handle through which a program uses the runtime.
+
+use super::reference::{ObjectRef, decode};
+use crate::Error;
+use crate::node::{Input, Question};
+use crate::objects::Objects;
+use bytes::Bytes;
+use mobula_env::{Env, Files};
+use mobula_protocol::owner::Counters;
+use mobula_protocol::pull::{BundleId, Priority};
+use mobula_protocol::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace, Retries, SchedulingClass};
+use mobula_protocol::{TaskErrorKind, TaskId, TaskSpec};
+use mobula_store::codec;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What a driver or a task holds to use the runtime: put, get, wait, submit. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    shared: Arc<Shared>,
+    /// The lease under which the task that holds this context runs; a driver has none.
+    lease: Option<LeaseId>,
+    /// Which execution of its task this is; 0 for a driver.
+    attempt: u32,
+}
+
+/// What all contexts of one process share.
+pub(crate) struct Shared {
+    pub env: Env,
+    pub me: Incarnation,
+    pub inbox: mpsc::UnboundedSender<Input>,
+    pub objects: Objects,
+    pub inline: ByteSize,
+    /// Numbers of tasks and puts.
+    pub next_task: AtomicU64,
+    /// Numbers of gets and waits.
+    pub next_bundle: AtomicU64,
+    /// Progress of the owner in this process, by label.
+    pub progress: watch::Receiver<Progress>,
+}
+
+/// Counters by label, as of some moment.
+pub type Progress = Vec<(Arc<str>, Counters)>;
+
+/// What a wait found: references that are ready, and the others, each in the order given.
+pub struct Waited<T> {
+    /// These have a value or an error.
+    pub ready: Vec<ObjectRef<T>>,
+    /// These do not yet.
+    pub pending: Vec<ObjectRef<T>>,
+}
+
+impl Context {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, lease: None, attempt: 0 }
+    }
+
+    /// The same, on behalf of a task that runs under `lease`.
+    pub(crate) fn under(&self, lease: LeaseId, attempt: Attempt) -> Self {
+        Self { shared: self.shared.clone(), lease: Some(lease), attempt: attempt.0 }
+    }
+
+    /// The same, in the `attempt`-th execution of a task that cannot wait.
+    pub(crate) fn in_attempt(&self, attempt: Attempt) -> Self {
+        Self { shared: self.shared.clone(), lease: self.lease, attempt: attempt.0 }
+    }
+
+    /// Which execution of its task this context belongs to, from 1; 0 for a driver. A task that decides by it is not
+    /// deterministic: it is meant for scenarios that fail the first time.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The world this process lives in: time, randomness, files.
+    pub fn env(&self) -> &Env {
+        &self.shared.env
+    }
+
+    /// Storage outside the cluster.
+    pub fn files(&self) -> Files {
+        self.shared.env.files()
+    }
+
+    /// Which life of which node this is.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.me
+    }
+
+    /// Progress of everything this process submitted. The receiver is woken by each change.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.shared.progress.clone()
+    }
+
+    /// The counters of one label, now.
+    pub fn counters(&self, label: &str) -> Counters {
+        let progress = self.shared.progress.borrow();
+        progress.iter().find(|(name, _)| &**name == label).map(|(_, counters)| *counters).unwrap_or_default()
+    }
+
+    /// Stores a value. Small ones stay with this process; large ones are written once, straight into the node's store.
+    ///
+    /// # Errors
+    /// `StoreFull` when there is no room within the grace time; `WrongType` when the value has no encoding.
+    pub async fn put<T: Serialize>(&self, value: &T) -> Result<ObjectRef<T>, Error> {
+        let encoded = super::function::encoded(value)?;
+        let object = self.new_task().result(0);
+        let refs = encoded.refs().to_vec();
+        let place = self.shared.objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
+        self.send(Input::Put { object, place: place.0, refs })?;
+        Ok(ObjectRef::adopt(object, self.clone()))
+    }
+
+    /// The value of a reference, as soon as there is one. Large values are views of the node's memory, not copies.
+    ///
+    /// # Errors
+    /// Whatever kept the value from existing: see [`TaskErrorKind`]. Never waits for something that cannot come.
+    pub async fn get<T: DeserializeOwned>(&self, reference: &ObjectRef<T>) -> Result<T, Error> {
+        let bytes = self.fetch(vec![reference.id()], Priority::Get).await?;
+        decode(&bytes[0], self)
+    }
+
+    /// As [`Context::get`], but gives up after `limit`.
+    ///
+    /// # Errors
+    /// Also `GetTimeout`, after which another get can still succeed.
+    pub async fn get_within<T: DeserializeOwned>(&self, reference: &ObjectRef<T>, limit: Nanos) -> Result<T, Error> {
+        match self.shared.env.timeout(limit, self.get(reference)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(TaskErrorKind::GetTimeout, format!("{reference} had no value after {limit}"))),
+        }
+    }
+
+    /// The values of many references, in order. They are all in memory at the same time.
+    ///
+    /// # Errors
+    /// The first failure in list order, among those known.
+    pub async fn get_all<T: DeserializeOwned>(&self, references: &[ObjectRef<T>]) -> Result<Vec<T>, Error> {
+        let bytes = self.fetch(references.iter().map(ObjectRef::id).collect(), Priority::Get).await?;
+        bytes.iter().map(|bytes| decode(bytes, self)).collect()
+    }
+
+    /// The encoded bytes of a value, not decoded.
+    ///
+    /// # Errors
+    /// As [`Context::get`].
+    pub async fn get_bytes<T>(&self, reference: &ObjectRef<T>) -> Result<Bytes, Error> {
+        let mut bytes = self.fetch(vec![reference.id()], Priority::Get).await?;
+        Ok(bytes.swap_remove(0))
+    }
+
+    async fn fetch(&self, objects: Vec<ObjectId>, priority: Priority) -> Result<Vec<Bytes>, Error> {
+        if objects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bundle = BundleId(self.shared.next_bundle.fetch_add(1, Ordering::Relaxed));
+        let (reply, answer) = oneshot::channel();
+        let _blocked = Blocked::new(self);
+        let _wanted = Wanted { context: self, bundle };
+        self.send(Input::Get { bundle, objects, priority, reply })?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Waits until `count` of the references are ready (have a value somewhere, or failed), or `limit` is over.
+    ///
+    /// # Errors
+    /// `WrongType` if `count` is larger than the number of references.
+    pub async fn wait<T>(
+        &self,
+        references: &[ObjectRef<T>],
+        count: usize,
+        limit: Option<Nanos>,
+    ) -> Result<Waited<T>, Error> {
+        if count > references.len() {
+            let message = format!("cannot wait for {count} of {} references", references.len());
+            return Err(Error::new(TaskErrorKind::WrongType, message));
+        }
+        let (reply, mut ready) = mpsc::unbounded_channel();
+        let _blocked = Blocked::new(self);
+        let watch = self.shared.next_bundle.fetch_add(1, Ordering::Relaxed);
+        let objects: Vec<ObjectId> = references.iter().map(ObjectRef::id).collect();
+        let _watched = Watched { context: self, watch };
+        self.send(Input::Watch { watch, objects, reply })?;
+        let mut found = vec![false; references.len()];
+        let collect = async {
+            while found.iter().filter(|found| **found).count() < count {
+                let Some(position) = ready.recv().await else { return Err(gone()) };
+                found[position] = true;
+            }
+            Ok(())
+        };
+        match limit {
+            None => collect.await?,
+            Some(limit) => self.shared.env.timeout(limit, collect).await.unwrap_or(Ok(()))?,
+        }
+        let mut waited = Waited { ready: Vec::new(), pending: Vec::new() };
+        for (reference, found) in references.iter().zip(found) {
+            // Never more than asked for, so that the two lists do not depend on timing beyond the count (as in Ray).
+            let list = if found && waited.ready.len() < count { &mut waited.ready } else { &mut waited.pending };
+            list.push(reference.clone());
+        }
+        Ok(waited)
+    }
+
+    /// Cancels the task that makes this object: queued, it never starts; running, its result is dropped; finished, nothing.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub fn cancel<T>(&self, reference: &ObjectRef<T>) -> Result<(), Error> {
+        self.send(Input::Cancel(reference.id()))
+    }
+
+    /// Frees a value although references to it exist: reading them fails with `Freed` from now on.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub fn free<T>(&self, reference: &ObjectRef<T>) -> Result<(), Error> {
+        self.send(Input::Free(reference.id()))
+    }
+
+    /// Asks the process's machines something; see [`Question`].
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub async fn ask<A: Send + 'static>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<A>) -> Question,
+    ) -> Result<A, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Ask(question(reply)))?;
+        answer.await.map_err(|_| gone())
+    }
+
+    pub(crate) fn submit<T>(
+        &self,
+        label: Arc<str>,
+        class: Arc<SchedulingClass>,
+        args: Vec<Arg>,
+        returns: u32,
+        retries: Retries,
+    ) -> Result<Vec<ObjectRef<T>>, Error> {
+        let id = self.new_task();
+        self.send(Input::Submit(Arc::new(TaskSpec { id, label, class, args, returns, retries })))?;
+        Ok((0..returns).map(|index| ObjectRef::adopt(id.result(index), self.clone())).collect())
+    }
+
+    pub(crate) fn ref_added(&self, id: ObjectId) {
+        self.tell(Input::RefAdded(id));
+    }
+
+    pub(crate) fn ref_dropped(&self, id: ObjectId) {
+        self.tell(Input::RefDropped(id));
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn new_task(&self) -> TaskId {
+        TaskId { owner: self.shared.me, seq: self.shared.next_task.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    fn send(&self, input: Input) -> Result<(), Error> {
+        self.shared.inbox.send(input).map_err(|_| gone())
+    }
+
+    /// For news that no longer matter once the runtime is shut down.
+    fn tell(&self, input: Input) {
+        let _ = self.shared.inbox.send(input);
+    }
+}
+
+fn gone() -> Error {
+    Error::new(TaskErrorKind::Disconnected, "this node was shut down, or declared dead by its cluster")
+}
+
+/// While it lives, the task that waits does not count as using its cpu.
+struct Blocked<'a>(Option<(&'a Context, LeaseId)>);
+
+impl<'a> Blocked<'a> {
+    fn new(context: &'a Context) -> Self {
+        let blocked = context.lease.map(|lease| (context, lease));
+        if let Some((context, lease)) = blocked {
+            context.tell(Input::Blocked(lease));
+        }
+        Self(blocked)
+    }
+}
+
+impl Drop for Blocked<'_> {
+    fn drop(&mut self) {
+        if let Some((context, lease)) = self.0 {
+            context.tell(Input::Unblocked(lease));
+        }
+    }
+}
+
+/// Ends a get, also one that is dropped before its answer.
+struct Wanted<'a> {
+    context: &'a Context,
+    bundle: BundleId,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.context.tell(Input::Drop(self.bundle));
+    }
+}
+
+/// Ends a wait.
+struct Watched<'a> {
+    context: &'a Context,
+    watch: u64,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        self.context.tell(Input::Unwatch(self.watch));
+    }
+}
+
+/// The hash of an encoded value: the checksum in its header, which covers the structure and the hash of every buffer.
+pub(crate) fn value_hash(encoded: &[u8]) -> u64 {
+    encoded.get(24..32).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
+/// Where a value went, and its hash.
+pub(crate) type Placed = (ResultPlace, u64);
+
+/// Reads a value that is already here.
+///
+/// # Errors
+/// `WrongType`.
+pub fn read<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Error> {
+    codec::decode(bytes).map_err(|why| Error::new(TaskErrorKind::WrongType, why.to_string()))
+}

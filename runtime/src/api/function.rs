@@ -1,0 +1,150 @@
+//! Functions that tasks run: registered at compile time, found by name (decision D9).
+
+use super::context::Context;
+use super::reference::decode;
+use crate::Error;
+use bytes::Bytes;
+use mobula_protocol::TaskErrorKind;
+use mobula_store::codec::{Encoded, encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::OnceLock;
+
+/// A boxed future that may move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The results of one execution, one per declared return.
+pub type Outputs = Result<Vec<Encoded>, Error>;
+
+/// What a task function is, behind its name.
+pub enum Body {
+    /// Runs to its end on a thread for computation.
+    Sync(fn(&Input) -> Outputs),
+    /// May await: it can submit tasks and get their results. Its cpu is given back while it waits in a get.
+    Async(fn(Input) -> BoxFuture<Outputs>),
+}
+
+/// A registered function. The `#[task]` macro submits one to the inventory per function it is put on.
+pub struct TaskFunction {
+    /// `module::path::name`, unique in the program.
+    pub name: &'static str,
+    /// The code.
+    pub body: Body,
+}
+
+inventory::collect!(TaskFunction);
+
+/// Finds a function by name.
+///
+/// # Errors
+/// [`TaskErrorKind::UnknownFunction`] with the nearest name that exists.
+pub fn find(name: &str) -> Result<&'static TaskFunction, Error> {
+    static BY_NAME: OnceLock<BTreeMap<&'static str, &'static TaskFunction>> = OnceLock::new();
+    let functions = BY_NAME.get_or_init(|| inventory::iter::<TaskFunction>().map(|f| (f.name, f)).collect());
+    functions.get(name).copied().ok_or_else(|| {
+        let near = nearest(name, functions.keys().copied());
+        let hint = near.map_or_else(String::new, |near| format!("; the nearest one is `{near}`"));
+        let message = format!("no task function `{name}` is compiled into this program{hint}");
+        Error::new(TaskErrorKind::UnknownFunction, message)
+    })
+}
+
+/// The candidate that takes the fewest single-letter edits to become `word`, if that is fewer than half of its letters.
+pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (edits(word, candidate), candidate))
+        .filter(|(edits, candidate)| *edits <= candidate.len().max(word.len()) / 2)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// The Levenshtein distance, in O(a*b) time and O(b) space.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The arguments of one execution.
+pub struct Input {
+    pub(crate) context: Context,
+    pub(crate) args: Vec<Bytes>,
+    pub(crate) returns: u32,
+}
+
+impl Input {
+    /// On whose behalf the task runs: what it submits is owned by its node.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// How many results the caller asked for.
+    pub fn returns(&self) -> usize {
+        self.returns as usize
+    }
+
+    /// The argument at `position`, as a `T`.
+    ///
+    /// # Errors
+    /// `WrongType` if there is no such argument or it is no `T`.
+    pub fn arg<T: DeserializeOwned>(&self, position: usize) -> Result<T, Error> {
+        let bytes = self.args.get(position).ok_or_else(|| {
+            let message = format!("argument {position} is missing: {} were given", self.args.len());
+            Error::new(TaskErrorKind::WrongType, message)
+        })?;
+        let named = |mut error: Error| {
+            error.message = format!("argument {position}: {}", error.message);
+            error
+        };
+        decode(bytes, &self.context).map_err(named)
+    }
+
+    /// The arguments from `position` on, each as a `T`.
+    ///
+    /// # Errors
+    /// As [`Input::arg`].
+    pub fn rest<T: DeserializeOwned>(&self, position: usize) -> Result<Rest<T>, Error> {
+        (position..self.args.len()).map(|position| self.arg(position)).collect::<Result<_, _>>().map(Rest)
+    }
+}
+
+/// The last parameter of a task that takes any number of arguments of one type.
+pub struct Rest<T>(pub Vec<T>);
+
+/// Encodes a value.
+///
+/// # Errors
+/// `WrongType` when the value has no encoding.
+pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
+    encode(value).map_err(|why| {
+        let what = std::any::type_name::<T>();
+        Error::new(TaskErrorKind::WrongType, format!("cannot store a {what}: {why}"))
+    })
+}
+
+/// Encodes one result of a task. The references inside it stay counted until the task's owner has been told of them.
+///
+/// # Errors
+/// `WrongType` when the value has no encoding.
+pub fn output_of<T: Serialize>(context: &Context, value: &T) -> Result<Encoded, Error> {
+    let encoded = encoded(value)?;
+    encoded.refs().iter().for_each(|object| context.ref_added(*object));
+    Ok(encoded)
+}
+
+/// The user's error as a task error. What the user's type says is all that travels.
+pub fn raised(error: impl std::fmt::Display) -> Error {
+    Error::new(TaskErrorKind::TaskFailed, error.to_string())
+}

@@ -1,0 +1,259 @@
+//! The machines of one node, wired together: still without async, clocks or I/O.
+//!
+//! ```text
+//!   Context --> Owner --Enqueue--> Dispatch --LeaseRequest--> Local (some node)
+//!                 ^                    ^                         |
+//!                 |                    +------LeaseGranted-------+
+//!                 +--Push--> Executor (that node) --Want--> Pull --Locate--> Owner (of the argument)
+//!                 ^              |                            |
+//!                 |              +--Start--> worker           +--Fetch--> another node's store
+//!                 +--TaskDone----+
+//! ```
+//! An arrow between two nodes is a [`Message`] over the [`Link`]; an arrow within a node, and a message to itself, is a call
+//! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
+
+use super::follow::Follows;
+use super::holds::Holds;
+use super::words::{Ledger, Output};
+use crate::objects::Objects;
+use mobula_protocol::link::{self, Link};
+use mobula_protocol::member::{self, Joined, Member, View};
+use mobula_protocol::owner::{self, Owner};
+use mobula_protocol::pull::{self, BundleId, Pull};
+use mobula_protocol::sched::{Hybrid, Policy, dispatch, executor, local};
+use mobula_protocol::{Attempt, ByteSize, Incarnation, Labels, Machine, Message, Nanos, NodeId, ObjectId, Resources};
+use mobula_protocol::{TaskId, TaskSpec, Violation};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A wish of the application or of a task for values.
+pub(super) enum Wish {
+    /// The arguments of an attempt.
+    Args(TaskId, Attempt),
+    /// A get; answered through this.
+    Get(Vec<ObjectId>, tokio::sync::oneshot::Sender<Result<Vec<bytes::Bytes>, crate::Error>>),
+    /// A get that was answered; its values stay pinned until it is dropped.
+    Answered,
+}
+
+/// All machines of one life of one node.
+pub struct Core {
+    pub(super) me: Incarnation,
+    pub(super) now: Nanos,
+    pub(super) view: View,
+    pub(super) link: Link,
+    pub(super) local: local::Local,
+    pub(super) dispatch: dispatch::Dispatch,
+    pub(super) executor: executor::Executor,
+    pub(super) owner: Owner,
+    pub(super) pull: Pull,
+    pub(super) objects: Objects,
+    pub(super) follows: Follows,
+    pub(super) holds: Holds,
+    pub(super) wishes: BTreeMap<BundleId, Wish>,
+    /// The bundle and the specification of each attempt that waits for arguments or runs here.
+    pub(super) attempts: BTreeMap<(TaskId, Attempt), Running>,
+    /// Bundles of task arguments are numbered from the top, those of the application from the bottom.
+    pub(super) next_args: u64,
+    pub(super) load: member::NodeLoad,
+    pub(super) room: ByteSize,
+    pub(super) heartbeat: Nanos,
+    pub(super) next_heartbeat: Nanos,
+    pub(super) head_heard: Nanos,
+    pub(super) head_grace: Nanos,
+    pub(super) logging: bool,
+    /// Messages to this node itself.
+    pub(super) loopback: VecDeque<Message>,
+    /// Requests being answered.
+    pub(super) replies: BTreeMap<(Incarnation, u64), tokio::sync::oneshot::Sender<link::Ack>>,
+    pub(super) progress: Vec<(Arc<str>, owner::Counters)>,
+    /// Effects on their way from machine to machine.
+    pub(super) wires: Wires,
+    pub(super) out: Vec<Output>,
+}
+
+/// An attempt at this node.
+pub(super) struct Running {
+    pub spec: Arc<TaskSpec>,
+    /// What it waits for, and the wish for it.
+    pub wanted: Option<(BundleId, Vec<ObjectId>)>,
+    pub values: BTreeMap<ObjectId, bytes::Bytes>,
+}
+
+/// One list of effects per machine. Routed in a fixed order until all are empty.
+#[derive(Default)]
+pub(super) struct Wires {
+    pub view: Vec<member::view::Effect>,
+    pub link: Vec<link::Effect>,
+    pub local: Vec<local::Effect>,
+    pub dispatch: Vec<dispatch::Effect>,
+    pub executor: Vec<executor::Effect>,
+    pub owner: Vec<owner::Effect>,
+    pub pull: Vec<pull::Effect>,
+}
+
+/// What a core is told once.
+pub struct Birth {
+    /// The head's answer to the join.
+    pub joined: Joined,
+    /// The node's name.
+    pub name: String,
+    /// What it offers.
+    pub total: Resources,
+    /// Its labels.
+    pub labels: Labels,
+    /// How long the head may be silent.
+    pub head_grace: Nanos,
+    /// Whether log lines are wanted.
+    pub logging: bool,
+    /// Breaks ties between equally good nodes.
+    pub seed: u64,
+}
+
+impl Core {
+    /// The machines of a node that has just joined.
+    pub fn new(now: Nanos, birth: Birth, objects: Objects) -> Self {
+        let me = birth.joined.incarnation;
+        let capacity = objects.table().arena().capacity();
+        let heartbeat = birth.joined.settings.health_period;
+        let policy: Arc<dyn Policy> = Arc::new(Hybrid);
+        let member = Member {
+            incarnation: me,
+            name: birth.name,
+            rpc: String::new(),
+            bulk: String::new(),
+            total: birth.total.clone(),
+            labels: birth.labels,
+        };
+        let mut core = Self {
+            me,
+            now,
+            view: View::new(),
+            link: Link::new(link::LinkSettings::default()),
+            local: local::Local::new(member, policy.clone(), birth.seed),
+            dispatch: dispatch::Dispatch::new(me, policy, dispatch::DispatchSettings::default(), birth.seed),
+            executor: executor::Executor::new(),
+            owner: Owner::new(me),
+            pull: Pull::new(me, capacity),
+            objects,
+            follows: Follows::default(),
+            holds: Holds::new(me),
+            wishes: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            next_args: u64::MAX,
+            load: member::NodeLoad { available: birth.total, ..member::NodeLoad::default() },
+            room: capacity,
+            heartbeat,
+            next_heartbeat: now,
+            head_heard: now,
+            head_grace: birth.head_grace,
+            logging: birth.logging,
+            loopback: VecDeque::new(),
+            replies: BTreeMap::new(),
+            progress: Vec::new(),
+            wires: Wires::default(),
+            out: Vec::new(),
+        };
+        core.link.step(now, link::Event::Started(me), &mut core.wires.link);
+        core.view.step(now, member::view::Event::Joined(Box::new(birth.joined)), &mut core.wires.view);
+        core.route();
+        core
+    }
+
+    /// Which life this is.
+    pub fn me(&self) -> Incarnation {
+        self.me
+    }
+
+    /// The name of a node, for people.
+    pub(super) fn name_of(&self, incarnation: Incarnation) -> String {
+        match self.view.member(incarnation) {
+            Some(member) => member.name.clone(),
+            None => incarnation.to_string(),
+        }
+    }
+
+    /// When the core next wants a tick, if nothing happens before.
+    pub fn next_deadline(&self) -> Nanos {
+        let machines = [
+            self.link.next_deadline(),
+            self.dispatch.next_deadline(),
+            self.pull.next_deadline(),
+            self.local.next_deadline(),
+        ];
+        machines.into_iter().flatten().chain([self.next_heartbeat]).min().unwrap_or(self.next_heartbeat)
+    }
+
+    /// A measure of what a check has to look at.
+    pub fn size(&self) -> usize {
+        self.owner.objects() + self.owner.tasks() + self.attempts.len() + self.wishes.len()
+    }
+
+    /// What is still held here.
+    pub fn ledger(&self) -> Ledger {
+        Ledger {
+            objects: self.owner.objects(),
+            tasks: self.owner.tasks(),
+            pending: self.owner.pending(),
+            foreign: self.holds.len(),
+            bundles: self.wishes.len(),
+            backlog: self.link.backlog(),
+            usage: self.objects.table().usage(),
+        }
+    }
+
+    /// Checks the invariants of every machine.
+    ///
+    /// # Errors
+    /// The first that does not hold.
+    pub fn check(&self) -> Result<(), Violation> {
+        self.link.check()?;
+        self.local.check()?;
+        self.dispatch.check()?;
+        self.executor.check()?;
+        self.owner.check()?;
+        self.pull.check()?;
+        self.objects.table().check()
+    }
+
+    /// Sends a message, also to this node itself.
+    pub(super) fn send(&mut self, to: Incarnation, message: Message) {
+        if to == self.me {
+            self.loopback.push_back(message);
+        } else {
+            self.link.step(self.now, link::Event::Send { to, message }, &mut self.wires.link);
+        }
+    }
+
+    /// A line for the event log, if anybody keeps one: on the hot path nobody does.
+    pub(super) fn log(&mut self, kind: &'static str, detail: std::fmt::Arguments<'_>) {
+        if self.logging {
+            self.out.push(Output::Log { kind, detail: detail.to_string() });
+        }
+    }
+
+    /// Tells the pull machine how many bytes could be had, when that changed.
+    pub(super) fn weigh(&mut self) {
+        let room = self.objects.table().headroom() + self.pull.held();
+        if room != self.room {
+            if room > self.room {
+                self.objects.freed();
+            }
+            self.room = room;
+            self.pull.step(self.now, pull::Event::Room(room), &mut self.wires.pull);
+        }
+    }
+
+    /// The address of a living node's byte streams.
+    pub(super) fn bulk_address(&self, at: Incarnation) -> Option<String> {
+        self.view.member(at).map(|member| member.bulk.clone())
+    }
+
+    /// The rpc address of a living peer. The head is not in the membership log: it keeps the address it was joined at.
+    pub(super) fn rpc_address(&self, at: Incarnation) -> Option<String> {
+        match at.node {
+            NodeId::HEAD => Some(String::new()),
+            _ => self.view.member(at).map(|member| member.rpc.clone()),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What the application, the workers, the peers and the clock tell a node.
+
+use super::core::{Core, Running, Wish};
+use super::words::{Input, Output, Question};
+use mobula_protocol::link::{self, Ack};
+use mobula_protocol::member::view::Event as ViewEvent;
+use mobula_protocol::pull::{self, FetchFailure};
+use mobula_protocol::sched::{dispatch, executor, local};
+use mobula_protocol::{Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskId, TaskOutcome};
+use mobula_protocol::{TaskResult, owner};
+use mobula_store::Region;
+
+impl Core {
+    /// Takes one input. Follow a batch of inputs with [`Core::flush`].
+    pub fn step(&mut self, now: Nanos, input: Input) {
+        self.now = now;
+        match input {
+            Input::Put { object, place, refs } => self.tell_owner(owner::Event::Put { object, place, refs }),
+            Input::Submit(spec) => {
+                self.log("submit", format_args!("{} {}", spec.label, spec.id));
+                self.tell_owner(owner::Event::Submit(spec));
+            }
+            Input::Get { bundle, objects, priority, reply } => {
+                self.wishes.insert(bundle, Wish::Get(objects.clone(), reply));
+                self.tell_pull(pull::Event::Want { bundle, objects, priority });
+            }
+            Input::Drop(bundle) => {
+                self.wishes.remove(&bundle);
+                self.tell_pull(pull::Event::Drop { bundle });
+            }
+            Input::Watch { watch, objects, reply } => {
+                for object in self.follows.watch(watch, objects, reply) {
+                    self.send(object.owner(), Message::Locate(object));
+                }
+            }
+            Input::Unwatch(watch) => {
+                for object in self.follows.unwatch(watch) {
+                    self.send(object.owner(), Message::Unlocate(object));
+                }
+            }
+            Input::RefAdded(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefAdded(object)),
+            Input::RefAdded(object) => self.hold(object),
+            Input::RefDropped(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefDropped(object)),
+            Input::RefDropped(object) => self.unhold(object),
+            Input::Cancel(object) => self.tell_owner(owner::Event::Cancel(object)),
+            Input::Free(object) => self.tell_owner(owner::Event::Free(object)),
+            Input::Ask(question) => self.answer(question),
+            Input::Received { envelope, reply } => self.received(envelope, reply),
+            Input::Acked { to, seq, ack } => {
+                if to.node == NodeId::HEAD {
+                    self.head_heard = now;
+                }
+                self.link.step(now, link::Event::Acked { to, seq, ack }, &mut self.wires.link);
+            }
+            Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, &mut self.wires.link),
+            Input::Finished { task, attempt, outcome, spent } => self.finished(task, attempt, outcome, spent),
+            Input::Skipped { task, attempt } => self.tell_executor(executor::Event::Skipped { task, attempt }),
+            Input::Blocked(lease) => {
+                self.tell_local(local::Event::Blocked { lease });
+                self.tell_executor(executor::Event::Blocked { lease });
+            }
+            Input::Unblocked(lease) => {
+                self.tell_local(local::Event::Unblocked { lease });
+                self.tell_executor(executor::Event::Unblocked { lease });
+            }
+            Input::Sealed { object, size } => self.tell_pull(pull::Event::Local { object, size }),
+            Input::Evicted(objects) => objects.into_iter().for_each(|object| self.evicted(object)),
+            Input::Fetched { object, attempt, result } => self.fetched(object, attempt, result),
+            Input::Tick => {}
+        }
+        self.route();
+    }
+
+    /// Ends a batch of inputs: due deadlines are served, and what was gathered goes out.
+    pub fn flush(&mut self, now: Nanos) -> Vec<Output> {
+        self.now = now;
+        self.ticks();
+        self.tell_executor(executor::Event::Flush);
+        self.route();
+        self.link.step(now, link::Event::Flush, &mut self.wires.link);
+        self.route();
+        if self.progress != self.owner.counters() {
+            self.progress = self.owner.counters().to_vec();
+            self.out.push(Output::Progress(self.progress.clone()));
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    fn ticks(&mut self) {
+        let now = self.now;
+        let due = |deadline: Option<Nanos>| deadline.is_some_and(|deadline| deadline <= now);
+        if due(self.link.next_deadline()) {
+            self.link.step(now, link::Event::Tick, &mut self.wires.link);
+        }
+        if due(self.dispatch.next_deadline()) {
+            self.tell_dispatch(dispatch::Event::Tick);
+        }
+        if due(self.pull.next_deadline()) {
+            self.tell_pull(pull::Event::Tick);
+        }
+        if self.next_heartbeat <= now {
+            self.next_heartbeat = now + self.heartbeat;
+            let load = self.load.clone();
+            self.send(Incarnation::HEAD, Message::Heartbeat(load));
+            if now.saturating_sub(self.head_heard) > self.head_grace {
+                let silent = now.saturating_sub(self.head_heard);
+                self.out.push(Output::Stop(format!("nothing was heard from the head for {silent}")));
+            }
+        }
+    }
+
+    fn received(&mut self, envelope: link::Envelope, reply: tokio::sync::oneshot::Sender<Ack>) {
+        if envelope.from.node == NodeId::HEAD {
+            self.head_heard = self.now;
+        }
+        self.replies.insert((envelope.from, envelope.seq), reply);
+        self.link.step(self.now, link::Event::Received(envelope), &mut self.wires.link);
+    }
+
+    pub(super) fn reply(&mut self, from: Incarnation, seq: u64, ack: Ack) {
+        if let Some(reply) = self.replies.remove(&(from, seq)) {
+            // The caller is gone if its request ran out of time; it will ask again.
+            let _ = reply.send(ack);
+        }
+    }
+
+    fn finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
+        if let TaskOutcome::Returned(results) = &outcome {
+            self.lend_results(task.owner, results);
+        }
+        self.log("finish", format_args!("{task} attempt {} {}", attempt.0, outcome_word(&outcome)));
+        self.tell_executor(executor::Event::Finished { task, attempt, outcome, spent });
+    }
+
+    /// Registers the task's owner as a holder of the references inside its results, before it hears of them.
+    fn lend_results(&mut self, to: Incarnation, results: &[TaskResult]) {
+        if to == self.me {
+            return;
+        }
+        for object in results.iter().flat_map(|result| &result.refs).copied() {
+            if object.owner() == self.me {
+                self.tell_owner(owner::Event::Borrowed { object, by: to });
+            } else if object.owner() != to {
+                self.send(object.owner(), Message::BorrowAdd { object, by: to });
+            }
+        }
+    }
+
+    fn evicted(&mut self, object: ObjectId) {
+        self.log("evict", format_args!("{object}"));
+        self.tell_pull(pull::Event::Gone { object });
+        self.send(object.owner(), Message::CopyRemoved(object));
+    }
+
+    fn fetched(&mut self, object: ObjectId, attempt: Attempt, result: Result<Region, FetchFailure>) {
+        match result {
+            Ok(region) => {
+                let size = region.size();
+                let sealed = self.objects.table().seal(self.now, object, region);
+                match sealed {
+                    Ok(_) => {
+                        self.tell_pull(pull::Event::Fetched { object, attempt });
+                        self.send(object.owner(), Message::CopyAdded { object, size });
+                    }
+                    // The creation was aborted or the object freed meanwhile.
+                    Err(_) => {
+                        let why = FetchFailure::NoMemory;
+                        self.tell_pull(pull::Event::FetchFailed { object, attempt, why });
+                    }
+                }
+            }
+            Err(why) => {
+                let _ = self.objects.table().abort(object);
+                self.log("fetch failed", format_args!("{object} {why:?}"));
+                self.tell_pull(pull::Event::FetchFailed { object, attempt, why });
+            }
+        }
+    }
+
+    /// Acts on a message from a peer, or from this node itself.
+    pub(super) fn deliver(&mut self, from: Incarnation, message: Message) {
+        match message {
+            Message::View { first, entries, loads } => {
+                let before = self.view.version();
+                self.view.step(self.now, ViewEvent::Update { first, entries, loads }, &mut self.wires.view);
+                if self.view.version() != before {
+                    self.cluster_changed();
+                }
+            }
+            Message::LeaseRequest { lease, class, hops } => {
+                self.tell_local(local::Event::Request { from, lease, class, hops });
+            }
+            Message::LeaseReturn(lease) => self.tell_local(local::Event::Return { lease }),
+            Message::LeaseGranted(lease) => self.tell_dispatch(dispatch::Event::Granted { lease, by: from }),
+            Message::LeaseSpillback { lease, to } => self.tell_dispatch(dispatch::Event::Spillback { lease, to }),
+            Message::LeaseRefused { lease, why } => self.tell_dispatch(dispatch::Event::Refused { lease, why, by: from }),
+            Message::PushTask { lease, attempt, spec, inline } => {
+                for object in self.lent(&spec) {
+                    self.holds.inherit(object);
+                }
+                let running = Running { spec: spec.clone(), wanted: None, values: Default::default() };
+                self.attempts.insert((spec.id, attempt), running);
+                self.tell_executor(executor::Event::Push { from, lease, attempt, spec, inline });
+            }
+            Message::TaskStarted { task, attempt } => self.tell_owner(owner::Event::Started { task, attempt }),
+            Message::TaskDone { lease, task, attempt, outcome, spent } => {
+                let started = !matches!(outcome, TaskOutcome::HandedBack(_));
+                self.tell_dispatch(dispatch::Event::Finished { lease, task, spent, started });
+                self.tell_owner(owner::Event::Done { from, task, attempt, outcome });
+            }
+            Message::CancelTask { task, attempt } => self.tell_executor(executor::Event::Cancel { task, attempt }),
+            Message::Locate(object) => self.tell_owner(owner::Event::Subscribe { object, by: from }),
+            Message::Unlocate(object) => self.tell_owner(owner::Event::Unsubscribe { object, by: from }),
+            Message::Located { object, located } => self.located(object, located),
+            Message::CopyAdded { object, size } => self.tell_owner(owner::Event::CopyAdded { object, at: from, size }),
+            Message::CopyRemoved(object) => self.tell_owner(owner::Event::CopyRemoved { object, at: from }),
+            Message::Free(objects) => objects.into_iter().for_each(|object| self.drop_copy(object)),
+            Message::BorrowAdd { object, by } => self.tell_owner(owner::Event::Borrowed { object, by }),
+            Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
+            Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) => {
+                self.log("stray", format_args!("{} from {from}: only the head takes that", message.name()));
+            }
+        }
+    }
+
+    fn answer(&mut self, question: Question) {
+        // Whoever asked may have stopped waiting.
+        match question {
+            Question::Cluster(reply) => {
+                let _ = reply.send(self.view.snapshot());
+            }
+            Question::Copies(object, reply) => {
+                let names = match self.owner.locate(object) {
+                    Located::Stored { copies, .. } => copies.into_iter().map(|at| self.name_of(at)).collect(),
+                    _ => Vec::new(),
+                };
+                let _ = reply.send(names);
+            }
+            Question::Waits(reply) => {
+                let _ = reply.send(self.owner.waits());
+            }
+            Question::Ledger(reply) => {
+                let _ = reply.send(self.ledger());
+            }
+            Question::Evict(object, forced, reply) => {
+                let evicted = self.objects.table().evict(object, forced);
+                if evicted {
+                    self.evicted(object);
+                }
+                let _ = reply.send(evicted);
+            }
+        }
+    }
+}
+
+fn outcome_word(outcome: &TaskOutcome) -> &'static str {
+    match outcome {
+        TaskOutcome::Returned(_) => "returned",
+        TaskOutcome::Raised(_) => "raised",
+        TaskOutcome::Crashed(_) => "crashed",
+        TaskOutcome::HandedBack(_) => "handed back",
+    }
+}

@@ -1,0 +1,18 @@
+//! A node: its machines, and the thin shell around them.
+
+mod bulk;
+mod core;
+mod follow;
+mod holds;
+mod input;
+mod route;
+mod shell;
+mod words;
+mod worker;
+
+
+pub use shell::Node;
+pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
+pub use worker::crash;
+pub(crate) use words::Input;
+pub use words::{Ledger, Question};

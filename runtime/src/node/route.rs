@@ -1,0 +1,436 @@
+//! From machine to machine: every effect has one place to go.
+
+use super::core::{Core, Running, Wish};
+use super::follow::{Followed, Follower};
+use super::words::Output;
+use bytes::Bytes;
+use mobula_protocol::link;
+use mobula_protocol::member::view::Effect as ViewEffect;
+use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
+use mobula_protocol::sched::{dispatch, executor, local};
+use mobula_protocol::{Arg, Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind};
+use mobula_protocol::{TaskId, TaskSpec, owner};
+use mobula_store::{CopyKind, StoreError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Core {
+    /// Routes effects until none is left.
+    pub(super) fn route(&mut self) {
+        loop {
+            let mut moved = false;
+            for effect in std::mem::take(&mut self.wires.owner) {
+                moved = true;
+                self.owner_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.dispatch) {
+                moved = true;
+                self.dispatch_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.local) {
+                moved = true;
+                self.local_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.executor) {
+                moved = true;
+                self.executor_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.pull) {
+                moved = true;
+                self.pull_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.view) {
+                moved = true;
+                self.view_effect(effect);
+            }
+            for effect in std::mem::take(&mut self.wires.link) {
+                moved = true;
+                self.link_effect(effect);
+            }
+            while let Some(message) = self.loopback.pop_front() {
+                moved = true;
+                self.deliver(self.me, message);
+            }
+            if !moved {
+                self.weigh();
+                if self.wires.pull.is_empty() {
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_owner(&mut self, event: owner::Event) {
+        self.owner.step(self.now, event, &mut self.wires.owner);
+    }
+
+    pub(super) fn tell_dispatch(&mut self, event: dispatch::Event) {
+        self.dispatch.step(self.now, event, &mut self.wires.dispatch);
+    }
+
+    pub(super) fn tell_local(&mut self, event: local::Event) {
+        self.local.step(self.now, event, &mut self.wires.local);
+    }
+
+    pub(super) fn tell_executor(&mut self, event: executor::Event) {
+        self.executor.step(self.now, event, &mut self.wires.executor);
+    }
+
+    pub(super) fn tell_pull(&mut self, event: pull::Event) {
+        self.pull.step(self.now, event, &mut self.wires.pull);
+    }
+
+    fn owner_effect(&mut self, effect: owner::Effect) {
+        use owner::Effect;
+        match effect {
+            Effect::Enqueue { task, class, near } => self.tell_dispatch(dispatch::Event::Enqueue { task, class, near }),
+            Effect::Dequeue(task) => self.tell_dispatch(dispatch::Event::Dequeue { task }),
+            Effect::Unassign { task, lease } => {
+                let event = dispatch::Event::Finished { lease, task, spent: Nanos::ZERO, started: false };
+                self.tell_dispatch(event);
+            }
+            Effect::Push { to, lease, attempt, spec, inline } => {
+                self.send(to, Message::PushTask { lease, attempt, spec, inline });
+            }
+            Effect::CancelAttempt { to, task, attempt } => self.send(to, Message::CancelTask { task, attempt }),
+            Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
+            Effect::Free { at, objects } => self.send(at, Message::Free(objects)),
+            Effect::Locate(object) => self.follow(object, Follower::Owner),
+            Effect::Unlocate(object) => self.unfollow(object, Follower::Owner),
+            Effect::Hold(object) => self.hold(object),
+            Effect::Inherit(object) => self.holds.inherit(object),
+            Effect::Unhold(object) => self.unhold(object),
+            Effect::Lend { object, to } => self.send(object.owner(), Message::BorrowAdd { object, by: to }),
+        }
+    }
+
+    fn dispatch_effect(&mut self, effect: dispatch::Effect) {
+        use dispatch::Effect;
+        match effect {
+            Effect::Request { to, lease, class, hops } => self.send(to, Message::LeaseRequest { lease, class, hops }),
+            Effect::Return { to, lease } => self.send(to, Message::LeaseReturn(lease)),
+            Effect::Assign { task, lease, to } => self.tell_owner(owner::Event::Assigned { task, lease, to }),
+            Effect::Unschedulable { task, error } => self.tell_owner(owner::Event::Unschedulable { task, error }),
+        }
+    }
+
+    fn local_effect(&mut self, effect: local::Effect) {
+        use local::Effect;
+        match effect {
+            Effect::Grant { to, lease } => {
+                self.tell_executor(executor::Event::Leased { lease });
+                self.send(to, Message::LeaseGranted(lease));
+            }
+            Effect::Spillback { to, lease, target } => self.send(to, Message::LeaseSpillback { lease, to: target }),
+            Effect::Refuse { to, lease, why } => self.send(to, Message::LeaseRefused { lease, why }),
+            Effect::Ended { lease } => self.tell_executor(executor::Event::LeaseEnded { lease }),
+            Effect::LoadChanged(load) => self.load = load,
+        }
+    }
+
+    fn executor_effect(&mut self, effect: executor::Effect) {
+        use executor::Effect;
+        match effect {
+            Effect::Want { task, attempt, objects } => {
+                let bundle = BundleId(self.next_args);
+                self.next_args -= 1;
+                self.wishes.insert(bundle, Wish::Args(task, attempt));
+                if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
+                    running.wanted = Some((bundle, objects.clone()));
+                }
+                self.tell_pull(pull::Event::Want { bundle, objects, priority: Priority::Args });
+            }
+            Effect::Unwant { task, attempt } => self.drop_args(task, attempt),
+            Effect::Start { lease, attempt, spec, inline } => self.start(lease, attempt, spec, inline),
+            Effect::Skip { lease, task, attempt } => self.out.push(Output::Skip { lease, task, attempt }),
+            Effect::StopWorker { lease } => self.out.push(Output::StopWorker(lease)),
+            Effect::Report { to, message } => {
+                if let Message::TaskDone { task, attempt, .. } = &message {
+                    self.attempt_over(*task, *attempt);
+                }
+                self.send(to, message);
+            }
+        }
+    }
+
+    /// Gathers an attempt's argument values and hands it to its worker.
+    fn start(
+        &mut self,
+        lease: mobula_protocol::LeaseId,
+        attempt: Attempt,
+        spec: Arc<TaskSpec>,
+        inline: Vec<(u32, Bytes)>,
+    ) {
+        let mut inline: BTreeMap<u32, Bytes> = inline.into_iter().collect();
+        let values = self.attempts.get_mut(&(spec.id, attempt)).map(|running| std::mem::take(&mut running.values));
+        let values = values.unwrap_or_default();
+        let mut args = Vec::with_capacity(spec.args.len());
+        for (position, arg) in spec.args.iter().enumerate() {
+            let value = match arg {
+                Arg::Value(bytes, _) => Some(bytes.clone()),
+                Arg::Ref(object) => inline.remove(&(position as u32)).or_else(|| values.get(object).cloned()),
+            };
+            // The executor starts an attempt only once every value is here (I9), so none is missing.
+            args.extend(value);
+        }
+        debug_assert_eq!(args.len(), spec.args.len(), "{} started without all of its arguments", spec.id);
+        self.log("start", format_args!("{} {} attempt {}", spec.label, spec.id, attempt.0));
+        self.out.push(Output::Start { lease, attempt, spec, args });
+    }
+
+    /// An attempt's arguments are no longer needed here.
+    pub(super) fn drop_args(&mut self, task: TaskId, attempt: Attempt) {
+        let wanted = self.attempts.get_mut(&(task, attempt)).and_then(|running| running.wanted.take());
+        if let Some((bundle, _)) = wanted {
+            self.wishes.remove(&bundle);
+            self.tell_pull(pull::Event::Drop { bundle });
+        }
+    }
+
+    /// An attempt ended here, one way or another: unpin its arguments, give back the references that came with it.
+    pub(super) fn attempt_over(&mut self, task: TaskId, attempt: Attempt) {
+        self.drop_args(task, attempt);
+        if let Some(running) = self.attempts.remove(&(task, attempt)) {
+            self.return_loans(&running.spec);
+        }
+    }
+
+    /// References that came inside value arguments were registered for this node by the submitter (see the owner).
+    pub(super) fn return_loans(&mut self, spec: &TaskSpec) {
+        for object in self.lent(spec) {
+            self.unhold(object);
+        }
+    }
+
+    /// The references of a pushed task that its submitter registered this node for.
+    pub(super) fn lent(&self, spec: &TaskSpec) -> Vec<ObjectId> {
+        if spec.id.owner == self.me {
+            return Vec::new();
+        }
+        let nested = spec.args.iter().filter_map(|arg| match arg {
+            Arg::Value(_, refs) => Some(refs),
+            Arg::Ref(_) => None,
+        });
+        nested.flatten().copied().filter(|object| object.owner() != self.me).collect()
+    }
+
+    fn pull_effect(&mut self, effect: pull::Effect) {
+        use pull::Effect;
+        match effect {
+            Effect::Subscribe(object) => self.follow(object, Follower::Pull),
+            Effect::Unsubscribe(object) => self.unfollow(object, Follower::Pull),
+            Effect::Pin(object) => {
+                let pinned = self.objects.table().pin(object);
+                if pinned.is_err() {
+                    self.tell_pull(pull::Event::Gone { object });
+                }
+            }
+            Effect::Unpin(object) => {
+                // A copy that was freed meanwhile took its pin with it.
+                let _ = self.objects.table().unpin(object);
+            }
+            Effect::Fetch { object, attempt, from, size } => self.fetch(object, attempt, from, size),
+            Effect::AbortFetch { object, attempt } => {
+                // The region is dropped by whoever fills it; an error means that it already was.
+                let _ = self.objects.table().abort(object);
+                self.out.push(Output::AbortFetch { object, attempt });
+            }
+            Effect::Ready { bundle, values } => self.bundle_ready(bundle, values),
+            // Never announced as queued, so never recalled.
+            Effect::Recalled { .. } => {}
+            Effect::Failed { bundle, object, error } => self.bundle_failed(bundle, object, error),
+            Effect::Unavailable { bundle, object } => {
+                if let Some(Wish::Args(task, attempt)) = self.wishes.get(&bundle) {
+                    let event = executor::Event::ArgUnavailable { task: *task, attempt: *attempt, object };
+                    self.tell_executor(event);
+                }
+            }
+        }
+    }
+
+    fn fetch(&mut self, object: ObjectId, attempt: Attempt, from: Incarnation, size: mobula_protocol::ByteSize) {
+        let failed = |why| pull::Event::FetchFailed { object, attempt, why };
+        let Some(address) = self.bulk_address(from) else {
+            return self.tell_pull(failed(FetchFailure::Unreachable));
+        };
+        match self.objects.create(self.now, object, size, CopyKind::Cached) {
+            Ok(region) => {
+                let source = self.name_of(from);
+                self.log("fetch", format_args!("{object} {size} from {source}"));
+                self.out.push(Output::Fetch { object, attempt, address, region });
+            }
+            Err(StoreError::Duplicate { .. }) => self.tell_pull(pull::Event::Local { object, size }),
+            Err(_) => self.tell_pull(failed(FetchFailure::NoMemory)),
+        }
+    }
+
+    fn bundle_ready(&mut self, bundle: BundleId, values: Vec<Value>) {
+        match self.wishes.get_mut(&bundle) {
+            None | Some(Wish::Answered) => {}
+            Some(Wish::Args(task, attempt)) => {
+                let key = (*task, *attempt);
+                let Some(Running { wanted: Some((_, objects)), .. }) = self.attempts.get(&key) else { return };
+                let objects = objects.clone();
+                let values = self.values(&objects, values);
+                if let (Some(running), Some(values)) = (self.attempts.get_mut(&key), values) {
+                    running.values = objects.into_iter().zip(values).collect();
+                    self.tell_executor(executor::Event::ArgsReady { task: key.0, attempt: key.1 });
+                }
+            }
+            Some(wish) => {
+                let Wish::Get(objects, reply) = std::mem::replace(wish, Wish::Answered) else { return };
+                let gone = || TaskError::new(TaskErrorKind::Freed, "the value was freed while it was being read");
+                let answer = self.values(&objects, values).ok_or_else(gone);
+                // The receiver is gone if the get was given up; a `Drop` follows.
+                let _ = reply.send(answer);
+            }
+        }
+    }
+
+    /// The bytes behind a ready bundle; none if one was freed by hand in the same step.
+    fn values(&self, objects: &[ObjectId], values: Vec<Value>) -> Option<Vec<Bytes>> {
+        let bytes = |(object, value): (&ObjectId, Value)| match value {
+            Value::Inline(bytes) => Some(bytes),
+            Value::Local => self.objects.bytes(self.now, *object),
+        };
+        objects.iter().zip(values).map(bytes).collect()
+    }
+
+    fn bundle_failed(&mut self, bundle: BundleId, object: ObjectId, error: TaskError) {
+        match self.wishes.remove(&bundle) {
+            Some(Wish::Args(task, attempt)) => {
+                if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
+                    running.wanted = None;
+                }
+                self.tell_executor(executor::Event::ArgUnavailable { task, attempt, object });
+            }
+            Some(Wish::Get(_, reply)) => {
+                let _ = reply.send(Err(error));
+            }
+            Some(Wish::Answered) | None => {}
+        }
+    }
+
+    fn view_effect(&mut self, effect: ViewEffect) {
+        match effect {
+            ViewEffect::NodeJoined(member) => {
+                if member.incarnation != self.me {
+                    self.link.step(self.now, link::Event::PeerKnown(member.incarnation), &mut self.wires.link);
+                    self.log("joined", format_args!("{} as {}", member.name, member.incarnation));
+                }
+                self.cluster_changed();
+            }
+            ViewEffect::NodeDied { incarnation, name, why } => {
+                self.log("died", format_args!("{name} ({incarnation}): {why}"));
+                self.node_died(incarnation);
+            }
+            ViewEffect::Resync(have) => self.send(Incarnation::HEAD, Message::ResyncView(have)),
+            ViewEffect::Fenced { why } => self.out.push(Output::Stop(why)),
+        }
+    }
+
+    pub(super) fn cluster_changed(&mut self) {
+        let mut view = self.view.snapshot();
+        // The head holds no objects and runs no tasks, whatever they ask for.
+        view.nodes.retain(|node| node.member.incarnation.node != NodeId::HEAD);
+        let view = Arc::new(view);
+        self.tell_local(local::Event::View(view.clone()));
+        self.tell_dispatch(dispatch::Event::View(view));
+    }
+
+    fn node_died(&mut self, dead: Incarnation) {
+        self.link.step(self.now, link::Event::PeerDied(dead), &mut self.wires.link);
+        self.tell_local(local::Event::OwnerDied(dead));
+        self.tell_executor(executor::Event::OwnerDied(dead));
+        let orphaned: Vec<_> = self.attempts.keys().filter(|(task, _)| task.owner == dead).copied().collect();
+        for (task, attempt) in orphaned {
+            self.attempt_over(task, attempt);
+        }
+        self.tell_pull(pull::Event::NodeDied(dead));
+        self.tell_pull(pull::Event::OwnerDied(dead));
+        let error = TaskError::new(TaskErrorKind::OwnerDied, format!("{dead}, which owned the object, died"));
+        for object in self.follows.owned_by(dead) {
+            self.located(object, Located::Failed(error.clone()));
+        }
+        // Attempts first: what ran there is pending again before new slots are looked for.
+        self.tell_owner(owner::Event::NodeDied(dead));
+        self.tell_dispatch(dispatch::Event::NodeDied(dead));
+        self.cluster_changed();
+        self.free_orphans(dead);
+    }
+
+    /// Copies of objects whose owner is dead have nobody left who could free them.
+    fn free_orphans(&mut self, dead: Incarnation) {
+        let orphans: Vec<ObjectId> =
+            self.objects.table().objects().filter(|info| info.id.owner() == dead).map(|info| info.id).collect();
+        for object in orphans {
+            self.drop_copy(object);
+        }
+    }
+
+    pub(super) fn drop_copy(&mut self, object: ObjectId) {
+        let deleted = self.objects.table().delete(object);
+        if deleted {
+            self.tell_pull(pull::Event::Gone { object });
+        }
+    }
+
+    fn link_effect(&mut self, effect: link::Effect) {
+        use link::Effect;
+        match effect {
+            Effect::Transmit(envelope) => match self.rpc_address(envelope.to) {
+                Some(address) => self.out.push(Output::Transmit { address, envelope }),
+                None => {
+                    let (to, seq) = (envelope.to, envelope.seq);
+                    self.link.step(self.now, link::Event::Lost { to, seq }, &mut self.wires.link);
+                }
+            },
+            Effect::Deliver { from, message } => self.deliver(from, message),
+            Effect::Reply { from, seq, ack } => self.reply(from, seq, ack),
+            Effect::Fenced { by } => {
+                let why = format!("{} says that this node was declared dead", self.name_of(by));
+                self.out.push(Output::Stop(why));
+            }
+        }
+    }
+
+    fn follow(&mut self, object: ObjectId, who: Follower) {
+        match self.follows.follow(object, who) {
+            Followed::Ask => self.send(object.owner(), Message::Locate(object)),
+            Followed::Asked => {}
+            Followed::Known(located) => match who {
+                Follower::Pull => self.tell_pull(pull::Event::Located { object, located }),
+                Follower::Owner => self.tell_owner(owner::Event::ForeignLocated { object, located }),
+            },
+        }
+    }
+
+    fn unfollow(&mut self, object: ObjectId, who: Follower) {
+        if self.follows.unfollow(object, who) {
+            self.send(object.owner(), Message::Unlocate(object));
+        }
+    }
+
+    pub(super) fn located(&mut self, object: ObjectId, located: Located) {
+        let (pull, owner) = self.follows.located(object, &located);
+        if owner {
+            self.tell_owner(owner::Event::ForeignLocated { object, located: located.clone() });
+        }
+        if pull {
+            self.tell_pull(pull::Event::Located { object, located });
+        }
+    }
+
+    /// One more use of another owner's object in this process.
+    pub(super) fn hold(&mut self, object: ObjectId) {
+        if self.holds.hold(object) {
+            self.send(object.owner(), Message::BorrowAdd { object, by: self.me });
+        }
+    }
+
+    pub(super) fn unhold(&mut self, object: ObjectId) {
+        for _ in 0..self.holds.unhold(object) {
+            self.send(object.owner(), Message::BorrowRemove(object));
+        }
+    }
+}

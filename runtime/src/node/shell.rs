@@ -1,0 +1,321 @@
+//! The shell of a node: it waits, steps the core, and does what the core says.
+
+use super::bulk;
+use super::core::{Birth, Core};
+use super::words::{Input, Output};
+use super::worker::{Job, Skips, Worker};
+use crate::api::{Context, Progress, Shared};
+use crate::error::StartError;
+use crate::objects::Objects;
+use crate::settings::NodeSettings;
+use crate::wire::{self, Request};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcServer, RpcService, RpcStatus, Task, WorldKind};
+use mobula_protocol::link::{Ack, Envelope};
+use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
+use mobula_protocol::{Attempt, LeaseId, Nanos, NodeId, ObjectId};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Inputs taken in one turn of the loop before what they lead to is done.
+const TURN: usize = 1024;
+/// How long one request to a peer may take before it counts as lost.
+pub(crate) const REQUEST_TIMEOUT: Nanos = Nanos::secs(5);
+
+/// A running node. It runs until it is dropped, killed, or told by its cluster that it is dead.
+pub struct Node {
+    context: Context,
+    stopped: watch::Receiver<Option<String>>,
+    _server: RpcServer,
+}
+
+impl Node {
+    /// Joins the cluster whose head listens at `head`.
+    ///
+    /// # Errors
+    /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, the port is in use.
+    pub async fn join(env: &Env, head: &str, settings: NodeSettings) -> Result<Self, StartError> {
+        let (inbox, inputs) = mpsc::unbounded_channel();
+        let objects = Objects::new(env, settings.store, settings.store_grace, inbox.clone()).map_err(StartError::Store)?;
+        let service = Arc::new(Service { inbox: inbox.clone() });
+        let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
+        let listener = env.listen(0).await.map_err(|why| StartError::port(0, why))?;
+        // The random streams of two lives of a node are equal, their births are not.
+        let mut nonces = env.rng(&format!("join at {}", env.wall().0));
+        let request = JoinRequest {
+            nonce: nonces.next_u64(),
+            name: settings.name.clone(),
+            rpc: server.address(),
+            bulk: listener.address(),
+            total: settings.resources.clone(),
+            labels: settings.labels.clone(),
+            protocol_version: PROTOCOL_VERSION,
+        };
+        let joined = join(env, head, request, nonces, settings.head_grace).await?;
+        env.spawn("bulk", bulk::serve(env.clone(), listener, objects.clone()));
+        let (progress, seen) = watch::channel(Progress::new());
+        let (stop, stopped) = watch::channel(None);
+        let shared = Arc::new(Shared {
+            env: env.clone(),
+            me: joined.incarnation,
+            inbox,
+            objects: objects.clone(),
+            inline: settings.inline,
+            next_task: AtomicU64::new(1),
+            next_bundle: AtomicU64::new(1),
+            progress: seen,
+        });
+        let context = Context::new(shared);
+        let birth = Birth {
+            joined,
+            name: settings.name,
+            total: settings.resources,
+            labels: settings.labels,
+            head_grace: settings.head_grace,
+            logging: env.world() != WorldKind::Real,
+            seed: env.rng("schedule").next_u64(),
+        };
+        let core = Core::new(env.now(), birth, objects);
+        let peers = Peers { env: env.clone(), head: head.to_owned(), clients: Arc::default() };
+        let shell = Shell {
+            env: env.clone(),
+            context: context.clone(),
+            workers: BTreeMap::new(),
+            fetches: BTreeMap::new(),
+            peers,
+            progress,
+            stop,
+        };
+        env.spawn("node", shell.run(core, inputs));
+        Ok(Self { context, stopped, _server: server })
+    }
+
+    /// What programs use.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Resolves when the node has stopped, with the reason.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.stopped.clone();
+        let reason = stopped.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        reason.ok().flatten().unwrap_or_else(|| "the node's loop has ended".to_owned())
+    }
+}
+
+/// Asks to join until the answer is final or `patience` is over.
+async fn join(
+    env: &Env,
+    head: &str,
+    mut request: JoinRequest,
+    mut nonces: Rng,
+    patience: Nanos,
+) -> Result<Joined, StartError> {
+    const PAUSE: Nanos = Nanos::millis(200);
+    let deadline = env.now() + patience;
+    loop {
+        let failed = match ask_to_join(env, head, &request).await {
+            Ok(Ok(joined)) => return Ok(joined),
+            Ok(Err(refused)) if !refused.can_retry() || env.now() >= deadline => return Err(StartError::Refused(refused)),
+            Ok(Err(_)) => {
+                request.nonce = nonces.next_u64();
+                None
+            }
+            Err(why) if !why.is_retryable() => return Err(StartError::NoHead(head.to_owned(), why)),
+            Err(why) => Some(why),
+        };
+        if let Some(why) = failed.filter(|_| env.now() >= deadline) {
+            return Err(StartError::NoHead(head.to_owned(), why));
+        }
+        env.sleep(PAUSE).await;
+    }
+}
+
+async fn ask_to_join(env: &Env, head: &str, request: &JoinRequest) -> Result<wire::JoinAnswer, RpcError> {
+    let status = |status: RpcStatus| RpcError::Status(status.code, status.message);
+    let client = env.rpc_connect(head).await?;
+    let body = wire::write(request).map_err(status)?;
+    let reply = client.call(wire::JOIN, body, REQUEST_TIMEOUT).await?;
+    wire::read(&reply).map_err(status)
+}
+
+/// The rpc service of a node: it takes envelopes.
+struct Service {
+    inbox: mpsc::UnboundedSender<Input>,
+}
+
+impl RpcService for Service {
+    fn call(self: Arc<Self>, method: String, body: Bytes) -> BoxFuture<'static, Result<Bytes, RpcStatus>> {
+        Box::pin(async move {
+            match Request::parse(&method, &body)? {
+                Request::Exchange(envelope) => {
+                    let (reply, ack) = oneshot::channel();
+                    let sent = self.inbox.send(Input::Received { envelope, reply });
+                    let ack = if sent.is_ok() { ack.await.ok() } else { None };
+                    ack.map_or_else(|| Err(RpcStatus::new(RpcCode::Unavailable, "this node has stopped")), wire::ack)
+                }
+                Request::Join(request) => {
+                    let message = format!("`{}` asked a node to join; ask the head", request.name);
+                    Err(RpcStatus::new(RpcCode::FailedPrecondition, message))
+                }
+            }
+        })
+    }
+}
+
+/// Connections to peers, by rpc address.
+#[derive(Clone)]
+pub(crate) struct Peers {
+    pub env: Env,
+    /// Where the head is: the only peer without a place in the membership log at this side.
+    pub head: String,
+    pub clients: Arc<Mutex<BTreeMap<String, RpcClient>>>,
+}
+
+impl Peers {
+    /// Makes one request with an envelope.
+    pub async fn exchange(&self, address: &str, envelope: &Envelope) -> Option<Ack> {
+        let address = if envelope.to.node == NodeId::HEAD { &self.head } else { address };
+        let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
+        let client = match known {
+            Some(client) => client,
+            None => {
+                let client = self.env.rpc_connect(address).await.ok()?;
+                self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(address.to_owned(), client.clone());
+                client
+            }
+        };
+        let body = wire::write(envelope).ok()?;
+        let reply = client.call(wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
+        // Every failure is a lost request to the link, which sends it again.
+        wire::read(&reply.ok()?).ok()
+    }
+}
+
+struct Shell {
+    env: Env,
+    context: Context,
+    workers: BTreeMap<LeaseId, Slot>,
+    fetches: BTreeMap<(ObjectId, Attempt), Task<()>>,
+    peers: Peers,
+    progress: watch::Sender<Progress>,
+    stop: watch::Sender<Option<String>>,
+}
+
+/// A lease's worker.
+struct Slot {
+    jobs: mpsc::UnboundedSender<Job>,
+    skips: Skips,
+    task: Task<()>,
+}
+
+impl Shell {
+    async fn run(mut self, mut core: Core, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        let simulated = self.env.world() != WorldKind::Real;
+        let mut turns: usize = 0;
+        loop {
+            let input = match inputs.try_recv() {
+                Ok(input) => input,
+                Err(_) => {
+                    let wait = core.next_deadline().saturating_sub(self.env.now());
+                    match self.env.timeout(wait, inputs.recv()).await {
+                        Ok(Some(input)) => input,
+                        Ok(None) => return,
+                        Err(_) => Input::Tick,
+                    }
+                }
+            };
+            self.step(&mut core, input);
+            for _ in 1..TURN {
+                let Ok(input) = inputs.try_recv() else { break };
+                self.step(&mut core, input);
+            }
+            for output in core.flush(self.env.now()) {
+                if !self.execute(output) {
+                    return;
+                }
+            }
+            turns += 1;
+            // Checking costs time in proportion to what is checked, so large states are checked at fewer turns.
+            if simulated && turns.is_multiple_of(1 + core.size() / 256) {
+                core.check().unwrap_or_else(|violation| panic!("{violation}"));
+            }
+        }
+    }
+
+    fn step(&mut self, core: &mut Core, input: Input) {
+        if let Input::Fetched { object, attempt, .. } = &input {
+            self.fetches.remove(&(*object, *attempt));
+        }
+        core.step(self.env.now(), input);
+    }
+
+    /// Does what the core says. False when the node must stop.
+    fn execute(&mut self, output: Output) -> bool {
+        match output {
+            Output::Transmit { address, envelope } => self.transmit(address, envelope),
+            Output::Start { lease, attempt, spec, args } => {
+                let slot = self.workers.entry(lease).or_insert_with(|| Slot::new(&self.env, &self.context, lease));
+                // The worker lives as long as its slot.
+                let _ = slot.jobs.send(Job { attempt, spec, args });
+            }
+            Output::Skip { lease, task, attempt } => {
+                if let Some(slot) = self.workers.get(&lease) {
+                    slot.skips.add(task, attempt);
+                }
+            }
+            Output::StopWorker(lease) => {
+                if let Some(slot) = self.workers.remove(&lease) {
+                    slot.task.abort();
+                }
+            }
+            Output::Fetch { object, attempt, address, region } => {
+                let (env, inbox) = (self.env.clone(), self.context.shared().inbox.clone());
+                let fetch = self.env.spawn("fetch", async move {
+                    let result = bulk::fetch(&env, &address, object, region).await;
+                    let _ = inbox.send(Input::Fetched { object, attempt, result });
+                });
+                self.fetches.insert((object, attempt), fetch);
+            }
+            Output::AbortFetch { object, attempt } => {
+                if let Some(fetch) = self.fetches.remove(&(object, attempt)) {
+                    fetch.abort();
+                }
+            }
+            Output::Progress(progress) => {
+                self.progress.send_replace(progress);
+            }
+            Output::Log { kind, detail } => self.env.emit(kind, format_args!("{detail}")),
+            Output::Stop(why) => {
+                self.env.emit("stop", format_args!("{why}"));
+                self.stop.send_replace(Some(why));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn transmit(&self, address: String, envelope: Arc<Envelope>) {
+        let (peers, inbox) = (self.peers.clone(), self.context.shared().inbox.clone());
+        self.env.spawn("exchange", async move {
+            let (to, seq) = (envelope.to, envelope.seq);
+            let input = match peers.exchange(&address, &envelope).await {
+                Some(ack) => Input::Acked { to, seq, ack },
+                None => Input::Lost { to, seq },
+            };
+            let _ = inbox.send(input);
+        });
+    }
+}
+
+impl Slot {
+    fn new(env: &Env, context: &Context, lease: LeaseId) -> Self {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let skips = Skips::default();
+        let worker = Worker { context: context.clone(), lease, skips: skips.clone() };
+        Self { jobs, skips, task: env.spawn("worker", worker.run(queue)) }
+    }
+}

@@ -1,0 +1,225 @@
+//! What goes into a node's core, and what comes out.
+
+use crate::Error;
+use bytes::Bytes;
+use mobula_protocol::link::{Ack, Envelope};
+use mobula_protocol::member::ClusterView;
+use mobula_protocol::owner::Counters;
+use mobula_protocol::pull::{BundleId, FetchFailure, Priority};
+use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
+use mobula_protocol::{TaskId, TaskOutcome, TaskSpec};
+use mobula_store::{Region, Usage};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Something happened in or to this node.
+pub enum Input {
+    /// The application stored a value.
+    Put {
+        /// Its name.
+        object: ObjectId,
+        /// Where it lies.
+        place: ResultPlace,
+        /// The references inside it.
+        refs: Vec<ObjectId>,
+    },
+    /// The application submitted a task.
+    Submit(Arc<TaskSpec>),
+    /// The application wants values.
+    Get {
+        /// A name for this wish, unique in the process.
+        bundle: BundleId,
+        /// Which values.
+        objects: Vec<ObjectId>,
+        /// How urgent.
+        priority: Priority,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<Vec<Bytes>, Error>>,
+    },
+    /// The application has its values, or no longer wants them.
+    Drop(BundleId),
+    /// The application wants to know as objects become ready.
+    Watch {
+        /// A name for this wish, unique in the process.
+        watch: u64,
+        /// Which objects.
+        objects: Vec<ObjectId>,
+        /// Takes the position of each object that is ready.
+        reply: mpsc::UnboundedSender<usize>,
+    },
+    /// It no longer does.
+    Unwatch(u64),
+    /// The application holds one more reference.
+    RefAdded(ObjectId),
+    /// The application dropped one.
+    RefDropped(ObjectId),
+    /// The application cancels the task behind an object.
+    Cancel(ObjectId),
+    /// The application frees a value by hand.
+    Free(ObjectId),
+    /// The application asks something.
+    Ask(Question),
+
+    /// A peer's envelope came in; the answer goes to `reply`.
+    Received {
+        /// The envelope.
+        envelope: Envelope,
+        /// Takes the answer.
+        reply: oneshot::Sender<Ack>,
+    },
+    /// A peer answered an envelope of ours.
+    Acked {
+        /// Which peer.
+        to: Incarnation,
+        /// Which envelope.
+        seq: u64,
+        /// The answer.
+        ack: Ack,
+    },
+    /// An envelope of ours was not answered.
+    Lost {
+        /// Which peer.
+        to: Incarnation,
+        /// Which envelope.
+        seq: u64,
+    },
+
+    /// A worker finished an attempt.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How.
+        outcome: TaskOutcome,
+        /// How long it ran.
+        spent: Nanos,
+    },
+    /// A worker dropped an attempt it was told to skip.
+    Skipped {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The task running under a lease waits in a get.
+    Blocked(LeaseId),
+    /// It goes on.
+    Unblocked(LeaseId),
+
+    /// An object was sealed in this node's store.
+    Sealed {
+        /// Which.
+        object: ObjectId,
+        /// Its size.
+        size: ByteSize,
+    },
+    /// Cached copies had to go to make room.
+    Evicted(Vec<ObjectId>),
+    /// A fetch ended.
+    Fetched {
+        /// What was fetched.
+        object: ObjectId,
+        /// Which fetch of it.
+        attempt: Attempt,
+        /// The filled region, to be sealed; or why there is none.
+        result: Result<Region, FetchFailure>,
+    },
+    /// Nothing happened: time may have passed.
+    Tick,
+}
+
+/// What the application may ask a node's machines.
+pub enum Question {
+    /// The living nodes and their loads.
+    Cluster(oneshot::Sender<ClusterView>),
+    /// Where an object of this process is: names of the nodes that have a copy, or none if it is inline, pending or failed.
+    Copies(ObjectId, oneshot::Sender<Vec<String>>),
+    /// What every unfinished task of this process waits for.
+    Waits(oneshot::Sender<Vec<String>>),
+    /// What is left: see [`Ledger`].
+    Ledger(oneshot::Sender<Ledger>),
+    /// Drops this node's own cached copy, as a full store would; with force also a primary one. Says whether there was one.
+    Evict(ObjectId, bool, oneshot::Sender<bool>),
+}
+
+/// What a node still holds. At quiescence, with all references dropped, everything is zero (invariants I24, I27, I33).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Objects the owner in this process knows.
+    pub objects: usize,
+    /// Tasks it knows, pending or as lineage.
+    pub tasks: usize,
+    /// Tasks that are not over.
+    pub pending: usize,
+    /// References to other owners' objects.
+    pub foreign: usize,
+    /// Gets and task arguments under way.
+    pub bundles: usize,
+    /// Messages not yet acknowledged by their receivers.
+    pub backlog: usize,
+    /// Bytes in the node's store.
+    pub usage: Usage,
+}
+
+/// What the shell must do.
+pub enum Output {
+    /// Send an envelope, with a time limit, and report `Acked` or `Lost`.
+    Transmit {
+        /// The receiver's rpc address.
+        address: String,
+        /// The envelope.
+        envelope: Arc<Envelope>,
+    },
+    /// Append a task to the queue of a lease's worker, starting the worker if there is none.
+    Start {
+        /// The lease.
+        lease: LeaseId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// The task.
+        spec: Arc<TaskSpec>,
+        /// Its arguments' values, in order.
+        args: Vec<Bytes>,
+    },
+    /// Do not start it if it has not begun.
+    Skip {
+        /// The lease.
+        lease: LeaseId,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+    },
+    /// The lease is over: its worker ends.
+    StopWorker(LeaseId),
+    /// Fetch an object's bytes into the region and report `Fetched`.
+    Fetch {
+        /// What.
+        object: ObjectId,
+        /// Which fetch of it.
+        attempt: Attempt,
+        /// The source's address for byte streams.
+        address: String,
+        /// Where the bytes go.
+        region: Region,
+    },
+    /// Stop a fetch; nothing is reported for it.
+    AbortFetch {
+        /// What.
+        object: ObjectId,
+        /// Which fetch of it.
+        attempt: Attempt,
+    },
+    /// The owner's counters changed.
+    Progress(Vec<(Arc<str>, Counters)>),
+    /// For the event log.
+    Log {
+        /// One word.
+        kind: &'static str,
+        /// The rest of the line.
+        detail: String,
+    },
+    /// The cluster declared this node dead, or the head is silent for too long: it must stop. With the reason.
+    Stop(String),
+}

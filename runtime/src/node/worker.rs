@@ -1,0 +1,212 @@
+//! Workers: one per lease. Each runs the tasks pushed under its lease one after the other.
+
+use crate::Error;
+use crate::api::{self, Body, Context, Outputs};
+use crate::node::Input;
+use bytes::Bytes;
+use mobula_env::{Env, WorldKind};
+use mobula_protocol::{Attempt, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use mobula_store::codec::Encoded;
+use std::any::Any;
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
+
+/// The most small tasks handed to a thread at once in the real world, where the hand-over costs more than a small task.
+const BATCH: usize = 64;
+/// A batch is not continued after this long, so that finished tasks are not held back by their successors.
+const BATCH_TIME: Nanos = Nanos::micros(200);
+
+/// A task to run.
+pub(super) struct Job {
+    pub attempt: Attempt,
+    pub spec: Arc<TaskSpec>,
+    pub args: Vec<Bytes>,
+}
+
+/// Attempts that were cancelled after they were handed to the worker.
+#[derive(Clone, Default)]
+pub(super) struct Skips(Arc<Mutex<BTreeSet<(TaskId, Attempt)>>>);
+
+impl Skips {
+    pub fn add(&self, task: TaskId, attempt: Attempt) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((task, attempt));
+    }
+
+    fn take(&self, task: TaskId, attempt: Attempt) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(task, attempt))
+    }
+}
+
+/// Runs jobs until the lease ends.
+pub(super) struct Worker {
+    pub context: Context,
+    pub lease: LeaseId,
+    pub skips: Skips,
+}
+
+/// How one execution went, and how long it took.
+struct Ran {
+    job: Job,
+    outputs: Result<Outputs, Box<dyn Any + Send>>,
+    spent: Nanos,
+}
+
+impl Worker {
+    pub async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+        let env = self.context.env().clone();
+        let mut queue = VecDeque::new();
+        while let Some(job) = jobs.recv().await {
+            queue.push_back(job);
+            while let Some(job) = queue.pop_front() {
+                if self.skips.take(job.spec.id, job.attempt) {
+                    self.skipped(&job);
+                    continue;
+                }
+                let function = match api::find(&job.spec.class.function.0) {
+                    Ok(function) => function,
+                    Err(error) => {
+                        self.report(&job, TaskOutcome::Raised(error), Nanos::ZERO);
+                        continue;
+                    }
+                };
+                match &function.body {
+                    Body::Async(run) => self.run_async(&env, job, *run).await,
+                    Body::Sync(run) => {
+                        while queue.len() < BATCH && let Ok(next) = jobs.try_recv() {
+                            queue.push_back(next);
+                        }
+                        self.run_sync(&env, job, *run, &mut queue).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a job, and in the real world also the jobs of the same function queued behind it, in one visit to a thread.
+    async fn run_sync(&self, env: &Env, first: Job, run: fn(&api::Input) -> Outputs, queue: &mut VecDeque<Job>) {
+        let mut batch = vec![first];
+        if env.world() == WorldKind::Real {
+            let function = batch[0].spec.class.function.clone();
+            while queue.front().is_some_and(|job| job.spec.class.function == function) {
+                batch.extend(queue.pop_front());
+            }
+        }
+        let (context, clock, skips) = (self.context.clone(), env.clone(), self.skips.clone());
+        let began = env.now();
+        let (mut ran, skipped, rest) = env
+            .compute(move || {
+                let mut ran: Vec<Ran> = Vec::with_capacity(batch.len());
+                let mut skipped = Vec::new();
+                let mut jobs = batch.into_iter();
+                for job in jobs.by_ref() {
+                    if skips.take(job.spec.id, job.attempt) {
+                        skipped.push(job);
+                        continue;
+                    }
+                    let start = clock.now();
+                    let context = context.in_attempt(job.attempt);
+                    let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
+                    let outputs = std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)));
+                    let end = clock.now();
+                    ran.push(Ran { job, outputs, spent: end.saturating_sub(start) });
+                    if end.saturating_sub(began) > BATCH_TIME {
+                        break;
+                    }
+                }
+                (ran, skipped, jobs.collect::<Vec<Job>>())
+            })
+            .await;
+        skipped.iter().for_each(|job| self.skipped(job));
+        for job in rest.into_iter().rev() {
+            queue.push_front(job);
+        }
+        if let [only] = &mut ran[..] {
+            // In simulation a computation takes its charged time, which has passed only now.
+            only.spent = env.now().saturating_sub(began);
+        }
+        for ran in ran {
+            self.settle(env, ran).await;
+        }
+    }
+
+    async fn run_async(&self, env: &Env, job: Job, run: fn(api::Input) -> api::BoxFuture<Outputs>) {
+        let began = env.now();
+        let context = self.context.under(self.lease, job.attempt);
+        let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
+        let outputs = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(run(input))).await;
+        self.settle(env, Ran { job, outputs, spent: env.now().saturating_sub(began) }).await;
+    }
+
+    async fn settle(&self, env: &Env, ran: Ran) {
+        let Ran { job, outputs, spent } = ran;
+        let outcome = match outputs {
+            Ok(Ok(outputs)) => return self.returned(env, job, outputs, spent).await,
+            Ok(Err(error)) => TaskOutcome::Raised(name(&job, error)),
+            Err(panic) => died(&job, &*panic),
+        };
+        self.report(&job, outcome, spent);
+    }
+
+    async fn returned(&self, env: &Env, job: Job, outputs: Vec<Encoded>, spent: Nanos) {
+        let held: Vec<ObjectId> = outputs.iter().flat_map(Encoded::refs).copied().collect();
+        let outcome = match self.place(env, &job, &outputs).await {
+            Ok(results) => TaskOutcome::Returned(results),
+            Err(error) => TaskOutcome::Raised(name(&job, error)),
+        };
+        self.report(&job, outcome, spent);
+        // Until here, `output_of` kept the references inside the results alive; now their new holder is registered.
+        held.into_iter().for_each(|object| self.context.ref_dropped(object));
+    }
+
+    async fn place(&self, env: &Env, job: &Job, outputs: &[Encoded]) -> Result<Vec<TaskResult>, Error> {
+        if outputs.len() != job.spec.returns as usize {
+            let message = format!("returned {} values, not the {} asked for", outputs.len(), job.spec.returns);
+            return Err(Error::new(TaskErrorKind::TaskFailed, message));
+        }
+        let shared = self.context.shared();
+        let mut results = Vec::with_capacity(outputs.len());
+        for (index, output) in outputs.iter().enumerate() {
+            let object = job.spec.id.result(index as u32);
+            let (place, hash) = shared.objects.place(env, object, output, shared.inline).await?;
+            results.push(TaskResult { place, refs: output.refs().to_vec(), hash });
+        }
+        Ok(results)
+    }
+
+    fn skipped(&self, job: &Job) {
+        let (task, attempt) = (job.spec.id, job.attempt);
+        let _ = self.context.shared().inbox.send(Input::Skipped { task, attempt });
+    }
+
+    fn report(&self, job: &Job, outcome: TaskOutcome, spent: Nanos) {
+        let (task, attempt) = (job.spec.id, job.attempt);
+        // The inbox is closed only when the node has stopped.
+        let _ = self.context.shared().inbox.send(Input::Finished { task, attempt, outcome, spent });
+    }
+}
+
+/// Says in an error which task it comes from.
+fn name(job: &Job, mut error: Error) -> Error {
+    error.message = format!("{} ({}): {}", job.spec.label, job.spec.id, error.message);
+    error
+}
+
+/// The panic payload of [`crash`].
+struct Crash(String);
+
+/// Ends the worker that runs the calling task as if its process had died: a crash, not an error of the task. For tests and
+/// scenarios.
+pub fn crash(why: &str) -> ! {
+    std::panic::resume_unwind(Box::new(Crash(why.to_owned())))
+}
+
+fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
+    if let Some(Crash(why)) = panic.downcast_ref() {
+        return TaskOutcome::Crashed(why.clone());
+    }
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
+    TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}"))))
+}

@@ -1,0 +1,55 @@
+//! What a person may set on a node or a head, with defaults that need no thought.
+
+use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
+
+/// Settings of one node.
+#[derive(Clone, Debug)]
+pub struct NodeSettings {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// What tasks may use here. A driver's own node has none.
+    pub resources: Resources,
+    /// Free-form properties.
+    pub labels: Labels,
+    /// Capacity of its object store.
+    pub store: ByteSize,
+    /// Results up to this many bytes travel in messages and live with their owner; larger ones stay in the store of the
+    /// node that made them. Ray's limit is the same 100 KiB.
+    pub inline: ByteSize,
+    /// How long a new object waits for room in a full store before its task fails.
+    pub store_grace: Nanos,
+    /// How long a join is tried, and how long a node goes on without hearing from its head.
+    pub head_grace: Nanos,
+    /// Port of its rpc service; 0 for any free one.
+    pub port: u16,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            name: "node".to_owned(),
+            resources: Resources::cpus(1),
+            labels: Labels::new(),
+            store: ByteSize(256 << 20),
+            inline: ByteSize(100 << 10),
+            store_grace: Nanos::secs(2),
+            head_grace: Nanos::secs(10),
+            port: 0,
+        }
+    }
+}
+
+/// Settings of the head.
+#[derive(Clone, Debug)]
+pub struct HeadSettings {
+    /// How often nodes say that they live, and how long a silence is death.
+    pub members: mobula_protocol::member::MemberSettings,
+    /// Port of its rpc service; 0 for any free one.
+    pub port: u16,
+}
+
+impl Default for HeadSettings {
+    fn default() -> Self {
+        Self { members: mobula_protocol::member::MemberSettings::default(), port: 0 }
+    }
+}
