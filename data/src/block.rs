@@ -27,7 +27,8 @@ impl Block {
     pub fn new(schema: SchemaRef, batches: Vec<RecordBatch>) -> Result<Self> {
         for batch in &batches {
             if batch.schema_ref().fields() != schema.fields() {
-                let detail = format!("a batch has schema {} instead of {}", describe(batch.schema_ref()), describe(&schema));
+                let detail =
+                    format!("a batch has schema {} instead of {}", describe(batch.schema_ref()), describe(&schema));
                 return Err(DataError::Block { detail });
             }
         }
@@ -77,7 +78,8 @@ impl Block {
     /// [`DataError::Block`] if a type has no IPC form.
     pub fn to_ipc(&self) -> Result<Bytes> {
         let failed = |e: arrow_schema::ArrowError| DataError::Block { detail: e.to_string() };
-        let mut writer = StreamWriter::try_new(Vec::with_capacity(self.bytes() + 4096), &self.schema).map_err(failed)?;
+        let mut writer =
+            StreamWriter::try_new(Vec::with_capacity(self.bytes() + 4096), &self.schema).map_err(failed)?;
         for batch in &self.batches {
             writer.write(batch).map_err(failed)?;
         }

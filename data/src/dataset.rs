@@ -67,7 +67,8 @@ impl Session {
     /// # Errors
     /// [`DataError::Block`] if a block has another schema.
     pub fn from_blocks(&self, schema: SchemaRef, blocks: Vec<Block>) -> Result<Dataset> {
-        let blocks = blocks.into_iter().map(|b| Block::new(schema.clone(), b.batches().to_vec())).collect::<Result<_>>()?;
+        let blocks =
+            blocks.into_iter().map(|b| Block::new(schema.clone(), b.batches().to_vec())).collect::<Result<_>>()?;
         Ok(self.dataset(LogicalPlan::Blocks { schema, blocks }))
     }
 

@@ -170,7 +170,12 @@ impl DataError {
     pub(crate) fn io(path: &str, error: &std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::NotFound { pattern: path.into() },
-            _ => Self::Io { path: path.into(), detail: error.to_string() },
+            _ => {
+                let text = error.to_string();
+                // Some file systems say which file they mean, others do not.
+                let detail = text.strip_prefix(&format!("{path}: ")).unwrap_or(&text).into();
+                Self::Io { path: path.into(), detail }
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! What tests of this crate share.
 
+use crate::Result;
 use crate::block::Block;
 use crate::dataset::{Dataset, Session};
 use crate::io::testing::TestFiles;
-use crate::Result;
 use arrow_array::{ArrayRef, RecordBatch};
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,7 +1,9 @@
 //! The questions of the main job, answered from the committed data, against DuckDB's answers.
 
 use crate::testing::{csv, now, session};
-use crate::{CsvOptions, Dataset, JoinKind, Session, asc, col, count, count_if, count_of, desc, lit, max, mean, stddev, sum};
+use crate::{
+    CsvOptions, Dataset, JoinKind, Session, asc, col, count, count_if, count_of, desc, lit, max, mean, stddev, sum,
+};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/data/nycflights13");
 
@@ -111,7 +113,10 @@ fn joins_stream_apart_from_reads() {
     let plan = carriers(&session).explain().unwrap();
     let labels: Vec<&str> = plan.split("Physical plan\n").last().unwrap().lines().map(str::trim).collect();
     assert!(labels[0].starts_with("3 aggregate (1 task) -> FinalAggregate"), "{plan}");
-    assert!(labels[1].starts_with("2 join (12 tasks) -> InnerJoin on carrier = carrier with broadcast 0 -> Partial"), "{plan}");
+    assert!(
+        labels[1].starts_with("2 join (12 tasks) -> InnerJoin on carrier = carrier with broadcast 0 -> Partial"),
+        "{plan}"
+    );
     assert!(labels[2].starts_with("0 read (12 tasks)"), "{plan}");
     assert!(labels[3].starts_with("1 read (1 task)"), "{plan}");
 }
@@ -123,10 +128,12 @@ fn written_files_read_back() {
     assert_eq!((written.files.as_slice(), written.rows), (["out/months.csv".to_string()].as_slice(), 12));
     assert_same("months", std::str::from_utf8(&files.get("out/months.csv").unwrap()).unwrap());
 
-    let written = now(flights(&session).select(["carrier", "arr_delay", "time_hour"]).write_parquet("out/flights/")).unwrap();
+    let written =
+        now(flights(&session).select(["carrier", "arr_delay", "time_hour"]).write_parquet("out/flights/")).unwrap();
     assert_eq!((written.files.len(), written.rows), (12, 336_776));
     assert_eq!(written.files[11], "out/flights/part-00011.parquet");
     let back = session.read_parquet("out/flights").unwrap();
-    let (ours, theirs) = (back.limit(50_000), flights(&session).select(["carrier", "arr_delay", "time_hour"]).limit(50_000));
+    let (ours, theirs) =
+        (back.limit(50_000), flights(&session).select(["carrier", "arr_delay", "time_hour"]).limit(50_000));
     assert_eq!(csv(&ours).unwrap(), csv(&theirs).unwrap());
 }

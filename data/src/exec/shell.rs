@@ -58,11 +58,8 @@ pub async fn execute<L: Launch>(
             ready.insert(op, outputs);
         }
     }
-    let info = |(op, o): (OpId, &crate::plan::Operator)| OpInfo {
-        op,
-        label: o.label.clone(),
-        total: plan.task_count(op),
-    };
+    let info =
+        |(op, o): (OpId, &crate::plan::Operator)| OpInfo { op, label: o.label.clone(), total: plan.task_count(op) };
     progress.begin(&plan.operators.iter().enumerate().map(info).collect::<Vec<_>>());
     let mut executor = Executor::new(Topology::from(plan), ready, limits);
     let result = drive(plan, &mut executor, launcher, progress, consumer).await;

@@ -49,9 +49,8 @@ pub(crate) fn type_of(expr: &Expr, schema: &Schema) -> Result<DataType> {
 /// # Errors
 /// [`DataError::Evaluate`] if a value makes it fail.
 pub(crate) fn evaluate(expr: &Lowered, batch: &RecordBatch) -> Result<ArrayRef> {
-    let failed = |e: datafusion_common::DataFusionError| {
-        DataError::Evaluate { expr: expr.text.clone(), detail: plain(&e) }
-    };
+    let failed =
+        |e: datafusion_common::DataFusionError| DataError::Evaluate { expr: expr.text.clone(), detail: plain(&e) };
     expr.physical.evaluate(batch).and_then(|v| v.into_array(batch.num_rows())).map_err(failed)
 }
 

@@ -5,8 +5,8 @@
 //! of `SEMANTICS.md`.
 
 mod aggregate;
-mod lower;
 mod guard;
+mod lower;
 #[cfg(test)]
 mod tests;
 
@@ -166,7 +166,9 @@ impl Expr {
                 left.columns(visit);
                 right.columns(visit);
             }
-            Expr::Not(e) | Expr::IsNull(e) | Expr::IsNotNull(e) | Expr::Cast(e, _) | Expr::Alias(e, _) => e.columns(visit),
+            Expr::Not(e) | Expr::IsNull(e) | Expr::IsNotNull(e) | Expr::Cast(e, _) | Expr::Alias(e, _) => {
+                e.columns(visit)
+            }
         }
     }
 }
@@ -210,6 +212,13 @@ literal! { bool => Bool; i64 => Int; i32 => Int; f64 => Float; }
 impl From<&str> for Literal {
     fn from(value: &str) -> Self {
         Literal::Text(value.into())
+    }
+}
+
+impl From<&str> for Expr {
+    /// A constant operand, not a column: `col("carrier").eq("UA")`.
+    fn from(value: &str) -> Self {
+        lit(value)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Semantics of expressions: one table, and the errors.
 
 use super::*;
-use crate::testing::{csv, dataset};
 use crate::DataError;
+use crate::testing::{csv, dataset};
 use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, StringArray};
 use std::sync::Arc;
 
@@ -60,7 +60,7 @@ fn values() {
 #[test]
 fn failures_name_the_expression() {
     for (expr, message) in [
-        (col("arr") + 1, "no column `arr`; the columns are a, b, x, s, t"),
+        (col("zzz") + 1, "no column `zzz`; the columns are a, b, x, s, t"),
         (col("A") + 1, "no column `A` (did you mean `a`?); the columns are a, b, x, s, t"),
         (col("s") + 1, "`s + 1` has wrong types: `+` is not defined for Utf8 and Int64"),
         (col("s").gt(lit(5)), "`s > 5` has wrong types: `>` is not defined for Utf8 and Int64"),
@@ -71,7 +71,10 @@ fn failures_name_the_expression() {
         assert_eq!(eval(expr).unwrap_err().to_string(), message);
     }
     let overflow = eval(col("a") + i64::MAX).unwrap_err().to_string();
-    assert!(overflow.starts_with("`a + 9223372036854775807 as v` failed: ") && overflow.contains("verflow"), "{overflow}");
+    assert!(
+        overflow.starts_with("`a + 9223372036854775807 as v` failed: ") && overflow.contains("verflow"),
+        "{overflow}"
+    );
     let cast = eval(col("s").cast(DataType::Int64)).unwrap_err().to_string();
     assert!(cast.contains("Cannot cast string 'one' to value of Int64"), "{cast}");
 }

@@ -180,9 +180,8 @@ pub(crate) fn read(
     let reader = builder.build(Cursor::new(&bytes)).map_err(|e| corrupt(path, e))?;
     let schema = reader.schema();
     let batches: Result<Vec<_>, _> = reader.collect();
-    let batches = batches.map_err(|e| {
-        diagnose(path, &bytes, options, file_schema).unwrap_or_else(|| corrupt(path, e))
-    })?;
+    let batches =
+        batches.map_err(|e| diagnose(path, &bytes, options, file_schema).unwrap_or_else(|| corrupt(path, e)))?;
     Block::new(schema, batches)
 }
 

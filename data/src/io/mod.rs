@@ -30,11 +30,12 @@ pub trait Source: Send + Sync {
     /// `NotFound` if there is no such file.
     fn len(&self, path: &str) -> std::io::Result<u64>;
 
-    /// Paths of the files directly in a directory, each starting with `dir/`, in any order.
+    /// The paths of the files directly in a directory, or of those that match a pattern with `*` in its last component, in
+    /// any order. A path to one file lists that file.
     ///
     /// # Errors
-    /// `NotFound` if there is nothing at `dir`, `NotADirectory` if it is a file.
-    fn list(&self, dir: &str) -> std::io::Result<Vec<String>>;
+    /// `NotFound` if there is no such file or directory.
+    fn list(&self, pattern: &str) -> std::io::Result<Vec<String>>;
 }
 
 /// Where bytes are written to.
@@ -105,41 +106,19 @@ pub(crate) fn read(task: &ReadTask, context: StageContext<'_>) -> Result<Block> 
 }
 
 /// The files `patterns` name, each pattern's in ascending order: a file, the files of a directory that end in `.extension`,
-/// or the files of a directory that match a pattern with `*`, `?` or `[...]` after the last `/`.
+/// or those that match a pattern with `*` in its last component.
 ///
 /// # Errors
 /// [`DataError::NotFound`] naming a pattern that matches nothing, [`DataError::Io`].
 pub(crate) fn expand(source: &dyn Source, patterns: &[String], extension: &str) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for pattern in patterns {
-        let wild = pattern.contains(['*', '?', '[']);
-        let directory = match pattern.rsplit_once('/') {
-            _ if !wild => pattern.trim_end_matches('/'),
-            Some((directory, _)) => directory,
-            None => ".",
-        };
-        let listed = match source.list(directory) {
-            Ok(listed) => listed,
-            Err(e) if wild => return Err(DataError::io(pattern, &e)),
-            Err(_) => {
-                // Not a directory: `len` says whether it is a file, and if not, why.
-                source.len(pattern).map_err(|e| DataError::io(pattern, &e))?;
-                files.push(pattern.clone());
-                continue;
-            }
-        };
-        let suffix = format!(".{extension}");
-        let wanted = if wild {
-            let bad = |e: glob::PatternError| DataError::Io { path: pattern.clone(), detail: e.to_string() };
-            Some(glob::Pattern::new(pattern).map_err(bad)?)
-        } else {
-            None
-        };
-        let matches = |path: &String| match &wanted {
-            Some(glob) => glob.matches(path) || glob.matches(path.trim_start_matches("./")),
-            None => path.ends_with(&suffix),
-        };
-        let mut found: Vec<String> = listed.into_iter().filter(matches).collect();
+        let path = pattern.trim_end_matches('/');
+        let mut found = source.list(path).map_err(|e| DataError::io(pattern, &e))?;
+        if !path.contains('*') && found != [path] {
+            let suffix = format!(".{extension}");
+            found.retain(|file| file.ends_with(&suffix));
+        }
         if found.is_empty() {
             return Err(DataError::NotFound { pattern: pattern.clone() });
         }

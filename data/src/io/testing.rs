@@ -45,15 +45,24 @@ impl Source for TestFiles {
         Ok(self.content(path)?.len() as u64)
     }
 
-    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        let prefix = format!("{dir}/");
-        let files = self.files.lock().unwrap();
-        let inside: Vec<String> = files.keys().filter(|p| p.starts_with(&prefix)).cloned().collect();
-        if !inside.is_empty() {
-            return Ok(inside);
+    fn list(&self, pattern: &str) -> io::Result<Vec<String>> {
+        if self.content(pattern).is_ok() {
+            return Ok(vec![pattern.into()]);
         }
-        let entries = std::fs::read_dir(dir)?;
-        entries.map(|e| Ok(format!("{dir}/{}", e?.file_name().to_string_lossy()))).collect()
+        let (dir, name) = match pattern.rsplit_once('/') {
+            Some((dir, name)) if name.contains('*') => (dir, name),
+            _ => (pattern, "*"),
+        };
+        let glob = glob::Pattern::new(&format!("{dir}/{name}")).unwrap();
+        let known: Vec<String> = self.files.lock().unwrap().keys().cloned().collect();
+        let inside: Vec<String> = known.into_iter().filter(|p| p.starts_with(&format!("{dir}/"))).collect();
+        let all = if inside.is_empty() {
+            let entries = std::fs::read_dir(dir)?;
+            entries.map(|e| Ok(format!("{dir}/{}", e?.file_name().to_string_lossy()))).collect::<io::Result<_>>()?
+        } else {
+            inside
+        };
+        Ok(all.into_iter().filter(|p| glob.matches(p)).collect())
     }
 }
 

@@ -10,9 +10,8 @@ use crate::expr::{AggFunction, cast_array};
 use crate::{DataError, Result};
 use arrow_array::builder::{BinaryBuilder, Float64Builder};
 use arrow_array::types::{Decimal128Type, Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, cast::AsArray};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, cast::AsArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema};
-use arrow_select::filter::prep_null_mask_filter;
 use datafusion_expr::{AggregateUDF, EmitTo, GroupsAccumulator};
 use datafusion_functions_aggregate::{count, min_max, sum};
 use datafusion_physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
@@ -79,7 +78,9 @@ impl Accumulators {
         let exact = |squares| Accumulator::Exact { sums: Vec::new(), squares };
         let parts = match function {
             AggFunction::Count | AggFunction::CountOf | AggFunction::CountIf => vec![count()?],
-            AggFunction::Sum | AggFunction::Mean if input.is_integer() => vec![kernel(sum::sum_udaf(), &WIDE)?, count()?],
+            AggFunction::Sum | AggFunction::Mean if input.is_integer() => {
+                vec![kernel(sum::sum_udaf(), &WIDE)?, count()?]
+            }
             AggFunction::Sum | AggFunction::Mean => vec![exact(false), count()?],
             AggFunction::Stddev => vec![exact(false), count()?, exact(true)],
             AggFunction::Min | AggFunction::Max => {
@@ -101,7 +102,7 @@ impl Accumulators {
         match (self.function, argument) {
             (AggFunction::CountIf, Some(condition)) => {
                 let condition = cast_array(condition, &DataType::Boolean, &self.text)?;
-                let filter = prep_null_mask_filter(condition.as_boolean());
+                let filter = super::is_true(condition.as_boolean());
                 self.parts[0].update(&rows, groups, Some(&filter), total)
             }
             (_, None) => self.parts[0].update(&rows, groups, None, total),
@@ -145,6 +146,15 @@ impl Accumulators {
         self.parts.iter_mut().zip(states).try_for_each(|(part, state)| part.merge(state, groups, total))
     }
 
+    /// The result for a group without rows, which DataFusion's accumulators do not know.
+    pub(crate) fn of_nothing(&self) -> Result<ArrayRef> {
+        let data_type = result_type(self.function, &self.input).ok_or_else(|| DataError::bug(&self.text))?;
+        Ok(match self.function {
+            AggFunction::Count | AggFunction::CountOf | AggFunction::CountIf => Arc::new(Int64Array::from(vec![0])),
+            _ => new_null_array(&data_type, 1),
+        })
+    }
+
     /// The results, one a group of `total`.
     pub(crate) fn finish(mut self, total: usize) -> Result<ArrayRef> {
         match self.function {
@@ -157,7 +167,8 @@ impl Accumulators {
             AggFunction::Min | AggFunction::Max => self.parts[0].value(),
             AggFunction::Sum if self.input.is_integer() => {
                 let sums = self.parts[0].value()?;
-                let overflow = |_| DataError::Evaluate { expr: self.text.clone(), detail: "the sum overflows int64".into() };
+                let overflow =
+                    |_| DataError::Evaluate { expr: self.text.clone(), detail: "the sum overflows int64".into() };
                 cast_array(&sums, &DataType::Int64, &self.text).map_err(overflow)
             }
             AggFunction::Mean if self.input.is_integer() => {

@@ -61,14 +61,6 @@ pub(crate) fn partial(block: &Block, keys: &[String], aggregates: &[Aggregate]) 
             part.update(values.as_ref(), &numbers, groups.len())?;
         }
     }
-    if block.batches().is_empty() {
-        parts.iter_mut().zip(&arguments).zip(aggregates).try_for_each(|((part, argument), aggregate)| {
-            // Gives the state columns of a keyless aggregate their one row.
-            let none = argument_type(aggregate, schema)?;
-            let values = argument.as_ref().map(|_| arrow_array::new_empty_array(&none));
-            part.update(values.as_ref(), &[], groups.len())
-        })?;
-    }
     let mut columns = Vec::new();
     let mut states = Vec::new();
     for part in &mut parts {
@@ -94,6 +86,7 @@ fn block_of(schema: SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<Bl
 
 /// Final values from the partial states in `block`, whose batches are in block order. `input` is the schema before
 /// [`partial`]. Groups are in order of first appearance.
+/// Without keys there is one row, whatever the input.
 pub(crate) fn finish(block: &Block, keys: &[String], aggregates: &[Aggregate], input: &Schema) -> Result<Block> {
     let schema = output_schema(keys, aggregates, input)?;
     let mut groups = Groups::new(key_types(keys, input)?)?;
@@ -106,6 +99,11 @@ pub(crate) fn finish(block: &Block, keys: &[String], aggregates: &[Aggregate], i
             part.merge(own, &numbers, groups.len())?;
             states = rest;
         }
+    }
+    if keys.is_empty() && groups.len() == 0 {
+        // One row all the same: what the aggregates are of no rows.
+        let results = parts.iter().map(Accumulators::of_nothing).collect::<Result<_>>()?;
+        return block_of(schema, results, 1);
     }
     let rows = groups.len();
     let results = parts.into_iter().map(|p| p.finish(rows)).collect::<Result<Vec<_>>>()?;

@@ -19,7 +19,15 @@ pub(crate) fn canonical(array: &ArrayRef) -> ArrayRef {
         DataType::Float16 => {
             use arrow_array::types::ArrowPrimitiveType as P;
             let (nan, zero) = (<Float16Type as P>::Native::NAN, <Float16Type as P>::Native::ZERO);
-            each::<Float16Type>(array, |x| if x.is_nan() { nan } else if x == zero { zero } else { x })
+            each::<Float16Type>(array, |x| {
+                if x.is_nan() {
+                    nan
+                } else if x == zero {
+                    zero
+                } else {
+                    x
+                }
+            })
         }
         _ => array.clone(),
     }

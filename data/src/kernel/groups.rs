@@ -16,8 +16,7 @@ const PARTITION_SEED: u64 = 0x6d6f_6275_6c61_0001;
 
 /// Numbers the distinct keys of a stream of rows, in order of first appearance.
 ///
-/// Null is a key like any other, all NaN are one key, and minus zero is zero. Without key columns every row, even none at
-/// all, belongs to group 0.
+/// Null is a key like any other, all NaN are one key, and minus zero is zero. Without key columns all rows are one group.
 pub(crate) struct Groups {
     types: Vec<DataType>,
     converter: RowConverter,
@@ -25,6 +24,8 @@ pub(crate) struct Groups {
     keys: Rows,
     /// Hash and group number of each key.
     table: HashTable<(u64, usize)>,
+    /// Whether any row was seen.
+    any: bool,
 }
 
 impl Groups {
@@ -32,11 +33,12 @@ impl Groups {
     pub(crate) fn new(types: Vec<DataType>) -> Result<Self> {
         let converter = converter(&types)?;
         let keys = converter.empty_rows(0, 0);
-        Ok(Self { types, converter, keys, table: HashTable::new() })
+        Ok(Self { types, converter, keys, table: HashTable::new(), any: false })
     }
 
     /// The group number of each of `rows` rows, made if new.
     pub(crate) fn assign(&mut self, columns: &[ArrayRef], rows: usize) -> Result<Vec<usize>> {
+        self.any |= rows > 0;
         if self.types.is_empty() {
             return Ok(vec![0; rows]);
         }
@@ -61,11 +63,14 @@ impl Groups {
 
     /// Number of groups.
     pub(crate) fn len(&self) -> usize {
-        if self.types.is_empty() { 1 } else { self.keys.num_rows() }
+        if self.types.is_empty() { usize::from(self.any) } else { self.keys.num_rows() }
     }
 
     /// The key columns, one row a group.
     pub(crate) fn into_columns(self) -> Result<Vec<ArrayRef>> {
+        if self.types.is_empty() {
+            return Ok(Vec::new());
+        }
         let columns = self.converter.convert_rows(&self.keys)?;
         // Dictionaries come back as their values.
         columns.iter().zip(&self.types).map(|(c, t)| Ok(cast(c, t)?)).collect()

@@ -23,7 +23,7 @@ use crate::functions;
 use crate::io::{self, Sink, Source};
 use crate::plan::{StageInput, StageSpec, Step, WriteFormat};
 use crate::{DataError, Result};
-use arrow_array::{Array, RecordBatch, RecordBatchOptions, StringArray, UInt64Array, cast::AsArray};
+use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, UInt64Array, cast::AsArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::{filter_record_batch, prep_null_mask_filter};
 use arrow_select::take::take_record_batch;
@@ -111,14 +111,17 @@ fn filter(block: &Block, predicate: &Expr) -> Result<Block> {
     let mut batches = Vec::with_capacity(block.batches().len());
     for batch in block.batches() {
         let mask = evaluate(&lowered, batch)?;
-        // Rows for which the predicate is null are dropped like those for which it is false.
-        let mask = prep_null_mask_filter(mask.as_boolean());
-        let kept = filter_record_batch(batch, &mask)?;
+        let kept = filter_record_batch(batch, &is_true(mask.as_boolean()))?;
         if kept.num_rows() > 0 {
             batches.push(kept);
         }
     }
     Block::new(block.schema().clone(), batches)
+}
+
+/// Where `mask` is true: null counts as false.
+fn is_true(mask: &BooleanArray) -> BooleanArray {
+    if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() }
 }
 
 /// The schema of a projection of rows of `input`.

@@ -160,9 +160,7 @@ impl PhysicalPlan {
                 let step = Step::Sort { keys: keys.clone(), limit: *limit };
                 self.gathered(input, "sort", step, None)
             }
-            LogicalPlan::Limit { input, rows } => {
-                self.gathered(input, "limit", Step::Limit(*rows), Some(*rows))
-            }
+            LogicalPlan::Limit { input, rows } => self.gathered(input, "limit", Step::Limit(*rows), Some(*rows)),
             LogicalPlan::Write { input, path, format } => {
                 let schema = input.schema()?;
                 let rows = self.build(input)?;

@@ -64,9 +64,8 @@ fn aggregate(group: &[&Row]) -> Vec<String> {
     let some = |value: f64| (!x.is_empty()).then_some(value);
     let zero = |value: f64| value + 0.0;
     let total = x.iter().fold(0.0, |a, b| a + b);
-    let extremum = |wanted: Ordering| {
-        x.iter().copied().reduce(|a, b| if compare(b, a) == wanted { b } else { a }).map(zero)
-    };
+    let extremum =
+        |wanted: Ordering| x.iter().copied().reduce(|a, b| if compare(b, a) == wanted { b } else { a }).map(zero);
     vec![
         group.len().to_string(),
         v.len().to_string(),
