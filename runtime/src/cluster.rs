@@ -6,9 +6,13 @@ use crate::head::Head;
 use crate::node::Node;
 use crate::settings::{HeadSettings, NodeSettings};
 use mobula_env::{Env, MemoryNet, RealConfig, RealNet, RealNode};
-use mobula_protocol::{ByteSize, Labels, Resources};
+use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
+
+/// How long the news of a join may take within one process.
+const JOIN_NEWS: Nanos = Nanos::secs(10);
 
 /// A head and any number of nodes in this process, connected in memory: no port is opened, nothing needs to be set up.
 ///
@@ -84,6 +88,11 @@ impl Embedded {
         };
         let joined = real.block_on(Node::join(&real.env, &self.head_address, settings))?;
         self.nodes.insert(node.name.clone(), (joined, real));
+        // The others hear of it a moment later; until they have, "the cluster has this node" would not be true of them.
+        for (known, real) in self.nodes.values() {
+            let names = [node.name.as_str()];
+            real.block_on(known.context().await_nodes(&names, JOIN_NEWS)).map_err(|why| StartError::Os(io::Error::other(why)))?;
+        }
         Ok(())
     }
 

@@ -233,6 +233,28 @@ impl Context {
         answer.await.map_err(|_| gone())
     }
 
+    /// Waits until this process knows that the nodes of these names live: news of a join takes a moment to travel.
+    ///
+    /// # Errors
+    /// `GetTimeout` naming those still unknown after `limit`.
+    pub async fn await_nodes(&self, names: &[&str], limit: Nanos) -> Result<(), Error> {
+        const PAUSE: Nanos = Nanos::millis(1);
+        let deadline = self.shared.env.now() + limit;
+        loop {
+            let view = self.ask(Question::Cluster).await?;
+            let known = |name: &&&str| !view.nodes.iter().any(|node| node.member.name == **name);
+            let unknown: Vec<&str> = names.iter().filter(known).copied().collect();
+            if unknown.is_empty() {
+                return Ok(());
+            }
+            if self.shared.env.now() >= deadline {
+                let message = format!("{} did not join within {limit}", unknown.join(", "));
+                return Err(Error::new(TaskErrorKind::GetTimeout, message));
+            }
+            self.shared.env.sleep(PAUSE).await;
+        }
+    }
+
     pub(crate) fn submit<T>(
         &self,
         label: Arc<str>,

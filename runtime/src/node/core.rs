@@ -160,11 +160,6 @@ impl Core {
         core
     }
 
-    /// Which life this is.
-    pub fn me(&self) -> Incarnation {
-        self.me
-    }
-
     /// The name of a node, for people.
     pub(super) fn name_of(&self, incarnation: Incarnation) -> String {
         match self.view.member(incarnation) {

@@ -3,7 +3,7 @@
 use super::bulk;
 use super::core::{Birth, Core};
 use super::words::{Input, Output};
-use super::worker::{Job, Skips, Worker};
+use super::worker::{Job, Queue, Worker};
 use crate::api::{Context, Progress, Shared};
 use crate::error::StartError;
 use crate::objects::Objects;
@@ -207,8 +207,7 @@ struct Shell {
 
 /// A lease's worker.
 struct Slot {
-    jobs: mpsc::UnboundedSender<Job>,
-    skips: Skips,
+    queue: Arc<Queue>,
     task: Task<()>,
 }
 
@@ -259,12 +258,11 @@ impl Shell {
             Output::Transmit { address, envelope } => self.transmit(address, envelope),
             Output::Start { lease, attempt, spec, args } => {
                 let slot = self.workers.entry(lease).or_insert_with(|| Slot::new(&self.env, &self.context, lease));
-                // The worker lives as long as its slot.
-                let _ = slot.jobs.send(Job { attempt, spec, args });
+                slot.queue.push(Job { attempt, spec, args });
             }
             Output::Skip { lease, task, attempt } => {
-                if let Some(slot) = self.workers.get(&lease) {
-                    slot.skips.add(task, attempt);
+                if self.workers.get(&lease).is_some_and(|slot| slot.queue.skip(task, attempt)) {
+                    let _ = self.context.shared().inbox.send(Input::Skipped { task, attempt });
                 }
             }
             Output::StopWorker(lease) => {
@@ -313,9 +311,8 @@ impl Shell {
 
 impl Slot {
     fn new(env: &Env, context: &Context, lease: LeaseId) -> Self {
-        let (jobs, queue) = mpsc::unbounded_channel();
-        let skips = Skips::default();
-        let worker = Worker { context: context.clone(), lease, skips: skips.clone() };
-        Self { jobs, skips, task: env.spawn("worker", worker.run(queue)) }
+        let queue = Arc::new(Queue::default());
+        let worker = Worker { context: context.clone(), lease, queue: queue.clone() };
+        Self { queue, task: env.spawn("worker", worker.run()) }
     }
 }

@@ -5,13 +5,13 @@ use crate::api::{self, Body, Context, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
 use mobula_env::{Env, WorldKind};
-use mobula_protocol::{Attempt, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use mobula_protocol::{Attempt, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::codec::Encoded;
 use std::any::Any;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
 /// The most small tasks handed to a thread at once in the real world, where the hand-over costs more than a small task.
 const BATCH: usize = 64;
@@ -25,17 +25,44 @@ pub(super) struct Job {
     pub args: Vec<Bytes>,
 }
 
-/// Attempts that were cancelled after they were handed to the worker.
-#[derive(Clone, Default)]
-pub(super) struct Skips(Arc<Mutex<BTreeSet<(TaskId, Attempt)>>>);
+/// The tasks a worker has still to begin, in order. Shared with the shell, so that a task can be taken back at any time
+/// until it begins, also while the worker is busy or blocked.
+#[derive(Default)]
+pub(super) struct Queue {
+    jobs: Mutex<VecDeque<Job>>,
+    filled: Notify,
+}
 
-impl Skips {
-    pub fn add(&self, task: TaskId, attempt: Attempt) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((task, attempt));
+impl Queue {
+    pub fn push(&self, job: Job) {
+        self.jobs().push_back(job);
+        self.filled.notify_one();
     }
 
-    fn take(&self, task: TaskId, attempt: Attempt) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(task, attempt))
+    /// Takes a task back. False if it has begun, or is over.
+    pub fn skip(&self, task: TaskId, attempt: Attempt) -> bool {
+        let mut jobs = self.jobs();
+        let place = jobs.iter().position(|job| job.spec.id == task && job.attempt == attempt);
+        place.and_then(|place| jobs.remove(place)).is_some()
+    }
+
+    async fn next(&self) -> Job {
+        loop {
+            if let Some(job) = self.jobs().pop_front() {
+                return job;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// The next one, if it is there and runs this function.
+    fn next_of(&self, function: &FunctionId) -> Option<Job> {
+        let mut jobs = self.jobs();
+        jobs.front().is_some_and(|job| job.spec.class.function == *function).then(|| jobs.pop_front()).flatten()
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, VecDeque<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -43,7 +70,7 @@ impl Skips {
 pub(super) struct Worker {
     pub context: Context,
     pub lease: LeaseId,
-    pub skips: Skips,
+    pub queue: Arc<Queue>,
 }
 
 /// How one execution went, and how long it took.
@@ -54,74 +81,41 @@ struct Ran {
 }
 
 impl Worker {
-    pub async fn run(self, mut jobs: mpsc::UnboundedReceiver<Job>) {
+    pub async fn run(self) {
         let env = self.context.env().clone();
-        let mut queue = VecDeque::new();
-        while let Some(job) = jobs.recv().await {
-            queue.push_back(job);
-            while let Some(job) = queue.pop_front() {
-                if self.skips.take(job.spec.id, job.attempt) {
-                    self.skipped(&job);
-                    continue;
-                }
-                let function = match api::find(&job.spec.class.function.0) {
-                    Ok(function) => function,
-                    Err(error) => {
-                        self.report(&job, TaskOutcome::Raised(error), Nanos::ZERO);
-                        continue;
-                    }
-                };
-                match &function.body {
+        loop {
+            let job = self.queue.next().await;
+            match api::find(&job.spec.class.function.0) {
+                Err(error) => self.report(&job, TaskOutcome::Raised(error), Nanos::ZERO),
+                Ok(function) => match &function.body {
                     Body::Async(run) => self.run_async(&env, job, *run).await,
-                    Body::Sync(run) => {
-                        while queue.len() < BATCH && let Ok(next) = jobs.try_recv() {
-                            queue.push_back(next);
-                        }
-                        self.run_sync(&env, job, *run, &mut queue).await;
-                    }
-                }
+                    Body::Sync(run) => self.run_sync(&env, job, *run).await,
+                },
             }
         }
     }
 
     /// Runs a job, and in the real world also the jobs of the same function queued behind it, in one visit to a thread.
-    async fn run_sync(&self, env: &Env, first: Job, run: fn(&api::Input) -> Outputs, queue: &mut VecDeque<Job>) {
-        let mut batch = vec![first];
-        if env.world() == WorldKind::Real {
-            let function = batch[0].spec.class.function.clone();
-            while queue.front().is_some_and(|job| job.spec.class.function == function) {
-                batch.extend(queue.pop_front());
-            }
-        }
-        let (context, clock, skips) = (self.context.clone(), env.clone(), self.skips.clone());
+    async fn run_sync(&self, env: &Env, first: Job, run: fn(&api::Input) -> Outputs) {
+        let most = if env.world() == WorldKind::Real { BATCH } else { 1 };
+        let (context, clock, queue) = (self.context.clone(), env.clone(), self.queue.clone());
         let began = env.now();
-        let (mut ran, skipped, rest) = env
+        let mut ran = env
             .compute(move || {
-                let mut ran: Vec<Ran> = Vec::with_capacity(batch.len());
-                let mut skipped = Vec::new();
-                let mut jobs = batch.into_iter();
-                for job in jobs.by_ref() {
-                    if skips.take(job.spec.id, job.attempt) {
-                        skipped.push(job);
-                        continue;
-                    }
+                let function = first.spec.class.function.clone();
+                let mut ran: Vec<Ran> = Vec::new();
+                let mut next = Some(first);
+                while let Some(job) = next {
                     let start = clock.now();
-                    let context = context.in_attempt(job.attempt);
-                    let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
-                    let outputs = std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)));
+                    let outputs = run_once(&context, &job, run);
                     let end = clock.now();
                     ran.push(Ran { job, outputs, spent: end.saturating_sub(start) });
-                    if end.saturating_sub(began) > BATCH_TIME {
-                        break;
-                    }
+                    let more = ran.len() < most && end.saturating_sub(began) < BATCH_TIME;
+                    next = if more { queue.next_of(&function) } else { None };
                 }
-                (ran, skipped, jobs.collect::<Vec<Job>>())
+                ran
             })
             .await;
-        skipped.iter().for_each(|job| self.skipped(job));
-        for job in rest.into_iter().rev() {
-            queue.push_front(job);
-        }
         if let [only] = &mut ran[..] {
             // In simulation a computation takes its charged time, which has passed only now.
             only.spent = env.now().saturating_sub(began);
@@ -175,16 +169,17 @@ impl Worker {
         Ok(results)
     }
 
-    fn skipped(&self, job: &Job) {
-        let (task, attempt) = (job.spec.id, job.attempt);
-        let _ = self.context.shared().inbox.send(Input::Skipped { task, attempt });
-    }
-
     fn report(&self, job: &Job, outcome: TaskOutcome, spent: Nanos) {
         let (task, attempt) = (job.spec.id, job.attempt);
         // The inbox is closed only when the node has stopped.
         let _ = self.context.shared().inbox.send(Input::Finished { task, attempt, outcome, spent });
     }
+}
+
+fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {
+    let context = context.in_attempt(job.attempt);
+                    let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
+    std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)))
 }
 
 /// Says in an error which task it comes from.
