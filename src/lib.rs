@@ -1,1 +1,41 @@
-//! The public face of Mobula.
+//! Mobula: a distributed runtime that is trusted because every failure has been rehearsed.
+//!
+//! Tasks, objects with owners and lineage, a scheduler and lazy streaming Arrow Datasets. The same runtime code runs in one
+//! process, on a cluster, and inside two deterministic simulators; `mobula run FILE` plays a scenario in any of them.
+//!
+//! ```no_run
+//! use mobula::prelude::*;
+//!
+//! #[mobula::task]
+//! fn total(xs: Tensor<f64>) -> f64 {
+//!     xs.iter().sum() // a view of shared memory, not a copy
+//! }
+//!
+//! #[mobula::main] // this binary is driver, node and worker
+//! async fn main(ctx: Context) -> Result<()> {
+//!     let data = ctx.put(&Tensor::from(vec![1.0; 1_000_000])).await?;
+//!     let a = total(&data).submit(&ctx)?; // a promise; never blocks
+//!     let b = total(&data).max_retries(5).submit(&ctx)?;
+//!     println!("{} {}", ctx.get(&a).await?, ctx.get(&b).await?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The rooms of the house, and what must not happen in each: `ARCHITECTURE.md`.
+
+#[cfg(not(madsim))]
+mod program;
+
+pub use mobula_data as data;
+pub use mobula_macros::{main, mobula_task as task};
+pub use mobula_runtime as runtime;
+pub use mobula_scenarios as scenarios;
+pub use mobula_sim as sim;
+#[cfg(not(madsim))]
+pub use program::{ADDRESS, program};
+
+/// What most programs use.
+pub mod prelude {
+    pub use mobula_data::prelude::*;
+    pub use mobula_runtime::{Blob, ByteSize, Context, Error, Nanos, ObjectRef, Rest, Result, Tensor};
+}

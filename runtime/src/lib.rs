@@ -18,6 +18,8 @@ pub use cluster::{Embedded, EmbeddedNode};
 pub use error::StartError;
 pub use head::Head;
 pub use mobula_env::compute::charge;
+#[cfg(not(madsim))]
+pub use mobula_env::RealConfig;
 pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::task;
 pub use mobula_protocol::owner::Counters;

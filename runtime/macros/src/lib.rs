@@ -20,7 +20,16 @@ use syn::{FnArg, GenericArgument, Ident, ItemFn, PathArguments, ReturnType, Type
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
-    expand_task(attributes.into(), function).unwrap_or_else(|why| why.to_compile_error()).into()
+    let runtime = quote!(::mobula_runtime);
+    expand_task(attributes.into(), function, &runtime).unwrap_or_else(|why| why.to_compile_error()).into()
+}
+
+/// [`task`] for programs that know Mobula by its public face alone; `mobula::task` is this one.
+#[proc_macro_attribute]
+pub fn mobula_task(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let runtime = quote!(::mobula::runtime);
+    expand_task(attributes.into(), function, &runtime).unwrap_or_else(|why| why.to_compile_error()).into()
 }
 
 /// Makes an async function of one `Context` the program: driver, node and worker in one binary.
@@ -48,7 +57,7 @@ enum Parameter {
     Rest(Ident, Box<Type>),
 }
 
-fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
+fn expand_task(attributes: Tokens, function: ItemFn, runtime: &Tokens) -> syn::Result<Tokens> {
     let many = match attributes.to_string().as_str() {
         "" => false,
         "many" => true,
@@ -66,8 +75,8 @@ fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
         None => (returned, false),
     };
     let result = match (many, first_argument(&value, "Vec")) {
-        (false, _) => quote!(::mobula_runtime::macros::One<#value>),
-        (true, Some(item)) => quote!(::mobula_runtime::macros::Many<#item>),
+        (false, _) => quote!(#runtime::macros::One<#value>),
+        (true, Some(item)) => quote!(#runtime::macros::Many<#item>),
         (true, None) => return Err(syn::Error::new_spanned(&value, "a task with many results returns a Vec of them")),
     };
 
@@ -80,7 +89,7 @@ fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
             Parameter::Context if index == 0 => passed.push(quote!(input.context().clone())),
             Parameter::Context => return Err(syn::Error::new_spanned(&sig.inputs[index], "the context comes first")),
             Parameter::Value(name, kind) => {
-                asked.push(quote!(#name: impl ::mobula_runtime::IntoArg<#kind>));
+                asked.push(quote!(#name: impl #runtime::IntoArg<#kind>));
                 added.push(quote!(.arg::<#kind>(#name)));
                 passed.push(quote!(input.arg::<#kind>(#position)?));
                 position += 1;
@@ -89,7 +98,7 @@ fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
                 if index + 1 != parameters.len() {
                     return Err(syn::Error::new_spanned(&sig.inputs[index], "the rest comes last"));
                 }
-                asked.push(quote!(#name: &[::mobula_runtime::ObjectRef<#item>]));
+                asked.push(quote!(#name: &[#runtime::ObjectRef<#item>]));
                 added.push(quote!(.rest::<#item>(#name)));
                 passed.push(quote!(input.rest::<#item>(#position)?));
             }
@@ -97,11 +106,11 @@ fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
     }
 
     let awaited = sig.asyncness.map(|_| quote!(.await));
-    let unwrapped = fails.then(|| quote!(.map_err(::mobula_runtime::macros::raised)?));
+    let unwrapped = fails.then(|| quote!(.map_err(#runtime::macros::raised)?));
     let outputs = if many {
-        quote!(value.iter().map(|item| ::mobula_runtime::macros::output_of(input.context(), item)).collect())
+        quote!(value.iter().map(|item| #runtime::macros::output_of(input.context(), item)).collect())
     } else {
-        quote!(::mobula_runtime::macros::output_of(input.context(), &value).map(|output| ::std::vec![output]))
+        quote!(#runtime::macros::output_of(input.context(), &value).map(|output| ::std::vec![output]))
     };
     let work = quote! {
         let value = #inner(#(#passed),*) #awaited #unwrapped;
@@ -110,25 +119,25 @@ fn expand_task(attributes: Tokens, function: ItemFn) -> syn::Result<Tokens> {
     let (inputs, output, asyncness) = (&sig.inputs, &sig.output, &sig.asyncness);
     let body = if asyncness.is_some() {
         quote! {
-            ::mobula_runtime::macros::Body::Async(|input| ::std::boxed::Box::pin(async move { #work }))
+            #runtime::macros::Body::Async(|input| ::std::boxed::Box::pin(async move { #work }))
         }
     } else {
-        quote!(::mobula_runtime::macros::Body::Sync(|input| { #work }))
+        quote!(#runtime::macros::Body::Sync(|input| { #work }))
     };
     let docs: Vec<_> = attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).collect();
     let others: Vec<_> = attrs.iter().filter(|attribute| !attribute.path().is_ident("doc")).collect();
     Ok(quote! {
         #(#docs)*
-        #vis fn #name(#(#asked),*) -> ::mobula_runtime::macros::TaskCall<#result> {
+        #vis fn #name(#(#asked),*) -> #runtime::macros::TaskCall<#result> {
             #(#others)*
             #asyncness fn #inner(#inputs) #output #block
-            ::mobula_runtime::macros::inventory::submit! {
-                ::mobula_runtime::macros::TaskFunction {
+            #runtime::macros::inventory::submit! {
+                #runtime::macros::TaskFunction {
                     name: ::std::concat!(::std::module_path!(), "::", ::std::stringify!(#name)),
                     body: #body,
                 }
             }
-            ::mobula_runtime::macros::TaskCall::new(::std::concat!(::std::module_path!(), "::", ::std::stringify!(#name)))
+            #runtime::macros::TaskCall::new(::std::concat!(::std::module_path!(), "::", ::std::stringify!(#name)))
             #(#added)*
         }
     })
