@@ -7,6 +7,7 @@ use arrow_ipc::reader::StreamDecoder;
 use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
+use mobula_runtime::Blob;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A list of record batches of one schema.
@@ -107,14 +108,16 @@ impl Block {
 }
 
 impl Serialize for Block {
+    /// As one out-of-band buffer: in the store the stream's bytes are aligned, and reading them copies nothing.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_bytes(&self.to_ipc().map_err(serde::ser::Error::custom)?)
+        Blob(self.to_ipc().map_err(serde::ser::Error::custom)?).serialize(to)
     }
 }
 
 impl<'de> Deserialize<'de> for Block {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::from_ipc(Bytes::deserialize(from)?).map_err(serde::de::Error::custom)
+        let Blob(bytes) = Blob::deserialize(from)?;
+        Self::from_ipc(bytes).map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The public face: a lazy Dataset, built by chaining and executed when it is consumed.
 
 use crate::block::Block;
-use crate::exec::{Limits, Local, Output, ProgressSink, Silent, execute};
+use crate::exec::{Bars, Cluster, Launch, Limits, Local, Output, Outside, ProgressSink, Silent, execute};
 use crate::expr::{Aggregate, Expr, col};
 use crate::io::{self, CsvOptions, Files};
 use crate::plan::{JoinKind, JoinSpec, LogicalPlan, On, PhysicalPlan, SortKey, WriteFormat, explain, optimize};
@@ -10,21 +10,44 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt64Type};
 use arrow_cast::pretty::pretty_format_batches;
 use arrow_schema::SchemaRef;
+use mobula_runtime::{Context, WorldKind};
 use std::fmt;
 use std::sync::Arc;
 
 /// Where Datasets are read, executed and written.
 #[derive(Clone)]
 pub struct Session {
+    backend: Backend,
     files: Arc<dyn Files>,
     limits: Limits,
     progress: Arc<dyn Fn() -> Box<dyn ProgressSink> + Send + Sync>,
 }
 
+/// What runs the tasks.
+#[derive(Clone)]
+enum Backend {
+    Local,
+    Cluster(Context),
+}
+
 impl Session {
+    /// A session whose tasks run on the cluster of `context` and see its files. In the real world it shows progress bars on
+    /// a terminal.
+    pub fn new(context: &Context) -> Self {
+        let real = context.env().world() == WorldKind::Real;
+        let progress = move || -> Box<dyn ProgressSink> { if real { Box::<Bars>::default() } else { Box::new(Silent) } };
+        Self {
+            backend: Backend::Cluster(context.clone()),
+            files: Arc::new(Outside(context.files())),
+            limits: Limits::default(),
+            progress: Arc::new(progress),
+        }
+    }
+
     /// A session that runs tasks in the caller's thread and sees these files.
     pub fn local(files: Arc<dyn Files>) -> Self {
-        Self { files, limits: Limits::default(), progress: Arc::new(|| Box::new(Silent)) }
+        let progress = || -> Box<dyn ProgressSink> { Box::new(Silent) };
+        Self { backend: Backend::Local, files, limits: Limits::default(), progress: Arc::new(progress) }
     }
 
     /// The same session with other limits.
@@ -74,6 +97,39 @@ impl Session {
 
     fn dataset(&self, plan: LogicalPlan) -> Dataset {
         Dataset { session: self.clone(), plan: Ok(plan) }
+    }
+}
+
+/// Datasets straight from a [`Context`], with the defaults of [`Session::new`].
+pub trait ReadDatasets {
+    /// As [`Session::read_parquet`].
+    ///
+    /// # Errors
+    /// As [`Session::read_parquet`].
+    fn read_parquet(&self, paths: impl IntoPaths) -> Result<Dataset>;
+    /// As [`Session::read_csv`].
+    ///
+    /// # Errors
+    /// As [`Session::read_csv`].
+    fn read_csv(&self, paths: impl IntoPaths, options: CsvOptions) -> Result<Dataset>;
+    /// As [`Session::from_blocks`].
+    ///
+    /// # Errors
+    /// As [`Session::from_blocks`].
+    fn from_blocks(&self, schema: SchemaRef, blocks: Vec<Block>) -> Result<Dataset>;
+}
+
+impl ReadDatasets for Context {
+    fn read_parquet(&self, paths: impl IntoPaths) -> Result<Dataset> {
+        Session::new(self).read_parquet(paths)
+    }
+
+    fn read_csv(&self, paths: impl IntoPaths, options: CsvOptions) -> Result<Dataset> {
+        Session::new(self).read_csv(paths, options)
+    }
+
+    fn from_blocks(&self, schema: SchemaRef, blocks: Vec<Block>) -> Result<Dataset> {
+        Session::new(self).from_blocks(schema, blocks)
     }
 }
 
@@ -356,15 +412,25 @@ impl Dataset {
     /// Optimizes and executes a plan: the schema and the blocks of its result, in order.
     async fn run(&self, plan: &LogicalPlan) -> Result<(SchemaRef, Vec<Block>)> {
         let physical = PhysicalPlan::new(&optimize(plan)?)?;
-        let mut blocks = Vec::new();
+        let blocks = match &self.session.backend {
+            Backend::Local => self.run_on(Local::new(self.session.files.clone()), &physical).await?,
+            Backend::Cluster(context) => self.run_on(Cluster::new(context.clone()), &physical).await?,
+        };
+        Ok((physical.schema, blocks))
+    }
+
+    async fn run_on<L: Launch>(&self, mut launcher: L, plan: &PhysicalPlan) -> Result<Vec<Block>>
+    where
+        L::Handle: Send,
+    {
         let mut progress = (self.session.progress)();
-        let mut launcher = Local::new(self.session.files.clone());
-        let mut take = |output: Output<Block>| {
-            blocks.push(output.handle);
+        let mut handles = Vec::new();
+        let mut take = |output: Output<L::Handle>| {
+            handles.push(output.handle);
             Ok(())
         };
-        execute(&physical, self.session.limits, &mut launcher, &mut *progress, &mut take).await?;
-        Ok((physical.schema, blocks))
+        execute(plan, self.session.limits, &mut launcher, &mut *progress, &mut take).await?;
+        launcher.get(handles).await
     }
 }
 

@@ -32,7 +32,7 @@ mod testing;
 mod tests;
 
 pub use block::Block;
-pub use dataset::{Dataset, GroupBy, Session, Written};
+pub use dataset::{Dataset, GroupBy, IntoPaths, ReadDatasets, Session, Written};
 pub use error::{DataError, Result};
 pub use expr::{
     AggFunction, Aggregate, BinaryOp, Expr, IntoArgument, Literal, col, count, count_if, count_of, lit, max, mean, min,

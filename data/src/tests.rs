@@ -1,5 +1,8 @@
 //! The questions of the main job, answered from the committed data, against DuckDB's answers.
 
+#[cfg(not(madsim))]
+mod cluster;
+
 use crate::testing::{csv, now, session};
 use crate::{
     CsvOptions, Dataset, JoinKind, Session, asc, col, count, count_if, count_of, desc, lit, max, mean, stddev, sum,

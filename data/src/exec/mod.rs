@@ -1,5 +1,6 @@
 //! Execution: a machine that decides, a shell that drives tasks, and what people see meanwhile.
 
+mod cluster;
 mod local;
 mod machine;
 mod progress;
@@ -7,6 +8,8 @@ mod shell;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cluster::Outside;
+pub use cluster::{Cluster, Part};
 pub use local::Local;
 pub use machine::{Effect, Event, Executor, Limits, OpProgress, Output, Shape, Source, Topology};
 pub use progress::{Bars, OpInfo, ProgressSink, Silent};

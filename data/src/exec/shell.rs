@@ -35,6 +35,11 @@ pub trait Launch {
     fn launch(&mut self, op: OpId, task: u64, spec: StageSpec, inputs: Vec<Self::Handle>);
     /// The next task that is over. Only called while one is running.
     async fn completion(&mut self) -> Completion<Self::Handle>;
+    /// The blocks themselves, in order.
+    ///
+    /// # Errors
+    /// When one is gone and cannot be rebuilt.
+    async fn get(&mut self, handles: Vec<Self::Handle>) -> Result<Vec<Block>>;
 }
 
 /// Executes `plan` and hands the blocks of the result, in order, to `consumer`.

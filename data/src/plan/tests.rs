@@ -123,3 +123,16 @@ fn plans_are_data() {
     let text = serde_json::to_string(plan.plan().unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<super::LogicalPlan>(&text).unwrap(), *plan.plan().unwrap());
 }
+
+#[test]
+fn stages_are_data() {
+    let (session, _) = session(&[("t.csv", b"k,v\n1,a\n")]);
+    let names = session.read_csv("t.csv", CsvOptions::default()).unwrap();
+    let plan = names.filter(col("k").gt(lit(0.5))).group_by(["v"]).agg([sum("k")]).sort([asc("v")]);
+    let physical = super::PhysicalPlan::new(plan.plan().unwrap()).unwrap();
+    for op in 0..physical.operators.len() {
+        let stage = physical.stage(op, 0, 1).unwrap();
+        let text = serde_json::to_string(&stage).unwrap();
+        assert_eq!(serde_json::from_str::<super::StageSpec>(&text).unwrap(), stage);
+    }
+}
