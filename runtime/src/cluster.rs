@@ -6,6 +6,7 @@ use crate::head::Head;
 use crate::node::Node;
 use crate::settings::{HeadSettings, NodeSettings};
 use mobula_env::{Env, MemoryNet, RealConfig, RealNet, RealNode};
+use mobula_protocol::member::MemberSettings;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -13,6 +14,9 @@ use std::io;
 
 /// How long the news of a join may take within one process.
 const JOIN_NEWS: Nanos = Nanos::secs(10);
+
+/// How long a node goes on without its head, which is in the same process and can only be slow.
+const EMBEDDED_GRACE: Nanos = Nanos::secs(600);
 
 /// A head and any number of nodes in this process, connected in memory: no port is opened, nothing needs to be set up.
 ///
@@ -54,7 +58,10 @@ impl Embedded {
     /// When the machine cannot give the memory or the threads.
     pub fn start() -> Result<Self, StartError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-        Self::with(&[EmbeddedNode::new("local", cores)], HeadSettings::default(), 0)
+        // The one node cannot die without its head, which is in the same process. So a silence means a busy process.
+        let members = MemberSettings { health_period: Nanos::secs(1), health_timeout: Nanos::secs(600) };
+        let head = HeadSettings { members, ..HeadSettings::default() };
+        Self::with(&[EmbeddedNode::new("local", cores)], head, 0)
     }
 
     /// A head with these settings and these nodes.
@@ -80,6 +87,7 @@ impl Embedded {
     pub fn add_node(&mut self, node: &EmbeddedNode) -> Result<(), StartError> {
         let real = real(&node.name, &self.net, self.seed, 2)?;
         let settings = NodeSettings {
+            head_grace: EMBEDDED_GRACE,
             name: node.name.clone(),
             resources: node.resources.clone(),
             labels: node.labels.clone(),

@@ -77,6 +77,9 @@ impl Core {
         self.ticks();
         self.tell_executor(executor::Event::Flush);
         self.route();
+        // Once per batch: it looks at the whole table.
+        self.weigh();
+        self.route();
         self.link.step(now, link::Event::Flush, &mut self.wires.link);
         self.route();
         if self.progress != self.owner.counters() {

@@ -52,10 +52,7 @@ impl Core {
                 self.deliver(self.me, message);
             }
             if !moved {
-                self.weigh();
-                if self.wires.pull.is_empty() {
-                    return;
-                }
+                return;
             }
         }
     }
