@@ -12,8 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A list of record batches of one schema.
 ///
-/// A block travels and is stored as one Arrow IPC stream. Decoding borrows the stream's bytes: the arrays of a block read
-/// from shared memory point into shared memory.
+/// A block travels and is stored as one Arrow IPC stream. Decoding borrows the stream's bytes: the arrays of a block
+/// read from shared memory point into shared memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     schema: SchemaRef,

@@ -1,8 +1,8 @@
 //! What work costs in simulated time: the one place with constants.
 //!
-//! Kernels call [`Charge`] with nanoseconds in proportion to the bytes or rows they touch. In the real world the hook does
-//! nothing. The numbers are of one core of a current x86 server and only their proportions matter to a schedule; a
-//! calibrated cost model scales them.
+//! Kernels call [`Charge`] with nanoseconds in proportion to the bytes or rows they touch. In the real world the hook
+//! does nothing. The numbers are of one core of a current x86 server and only their proportions matter to a schedule;
+//! a calibrated cost model scales them.
 
 /// Takes the nanoseconds some work costs.
 pub type Charge = fn(u64);

@@ -186,8 +186,8 @@ impl DataError {
 }
 
 impl From<arrow_schema::ArrowError> for DataError {
-    /// Arrow kernels are called on arrays whose types the planner has checked: a failure is a bug unless a call site says
-    /// otherwise.
+    /// Arrow kernels are called on arrays whose types the planner has checked: a failure is a bug unless a call site
+    /// says otherwise.
     fn from(e: arrow_schema::ArrowError) -> Self {
         Self::bug(e)
     }

@@ -11,8 +11,8 @@ use arrow_schema::SchemaRef;
 pub struct MapFunction {
     /// The name it is shipped by; unique in a binary.
     pub name: &'static str,
-    /// From one batch to one batch, with any number of rows. It must depend on its input alone, and its output schema on
-    /// its input schema alone: the schema is found by calling it on a batch without rows.
+    /// From one batch to one batch, with any number of rows. It must depend on its input alone, and its output schema
+    /// on its input schema alone: the schema is found by calling it on a batch without rows.
     pub call: fn(&RecordBatch) -> Result<RecordBatch, String>,
 }
 

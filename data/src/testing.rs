@@ -2,8 +2,8 @@
 
 use crate::Result;
 use crate::block::Block;
-use crate::dataset::{Dataset, Session};
 use crate::io::testing::TestFiles;
+use crate::{Dataset, Session};
 use arrow_array::{ArrayRef, RecordBatch};
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,192 +1,37 @@
 //! The streaming executor as a machine: which task runs next, within which memory.
 //!
 //! **Topology.** Operators in topological order, each read by exactly one other; the last one feeds the consumer. A
-//! *source* has tasks from the start. Task `i` of a *map* takes output `i` of its input. The tasks of a *gather* wait for all
-//! outputs of their input; task `k` takes part `k` of each, in task order. Operators may also take *broadcasts*: the single
-//! output of another operator.
+//! *source* has tasks from the start. Task `i` of a *map* takes output `i` of its input. The tasks of a *gather* wait
+//! for all outputs of their input; task `k` takes part `k` of each, in task order. Operators may also take
+//! *broadcasts*: the single output of another operator.
 //!
-//! **Order.** The consumer gets outputs by task number, and gathers take them by task number: completion order never shows.
+//! **Order.** The consumer gets outputs by task number, and gathers take them by task number: completion order never
+//! shows.
 //!
-//! **Memory.** Half of the budget is reserved, in equal shares, for the outputs of each operator that streams to a map or to
-//! the consumer; the other half is shared. A task is admitted if what its operator holds (finished outputs not yet consumed,
-//! plus running tasks at the mean size so far) and this task's output fit its share and what is left of the shared half.
-//! Inputs of a gather and broadcasts are not charged: they must all be held anyway, and the store spills them.
+//! **Memory.** Half of the budget is reserved, in equal shares, for the outputs of each operator that streams to a
+//! map or to the consumer; the other half is shared. A task is admitted if what its operator holds (finished outputs
+//! not yet consumed, plus running tasks at the mean size so far) and this task's output fit its share and what is
+//! left of the shared half. Inputs of a gather and broadcasts are not charged: they must all be held anyway, and the
+//! store spills them.
 //!
-//! **Choice.** Operators nearest the consumer first, then lowest task number: finishing frees memory, starting takes it.
+//! **Choice.** Operators nearest the consumer first, then lowest task number: finishing frees memory, starting takes
+//! it.
 //!
-//! **Liveness, by argument and without timers.** If no task runs and the consumer holds no block, the first unfinished
-//! operator has only finished inputs, so one of its tasks is ready; the most downstream ready task is then admitted whatever
-//! the budget says. Hence as long as the answer is incomplete either a task runs or the consumer has something to take.
+//! **Liveness, by argument and without timers.** If no task runs and the consumer holds no block, the first
+//! unfinished operator has only finished inputs, so one of its tasks is ready; the most downstream ready task is then
+//! admitted whatever the budget says. Hence as long as the answer is incomplete either a task runs or the consumer
+//! has something to take.
 //!
-//! Must NOT happen: an output emitted twice or out of order, a task launched twice or before its inputs, a task launched
-//! beyond the budget while another runs.
+//! Must NOT happen: an output emitted twice or out of order, a task launched twice or before its inputs, a task
+//! launched beyond the budget while another runs.
 //!
-//! Ray's executor polls and has timers for stalls (`streaming_executor.py`, `resource_manager.py`); this one is event-driven
-//! and has neither. Its reserved/shared split is Ray's `ReservationOpResourceAllocator`, on bytes alone.
+//! Ray's executor polls and has timers for stalls (`streaming_executor.py`, `resource_manager.py`); this one is
+//! event-driven and has neither. Its reserved/shared split is Ray's `ReservationOpResourceAllocator`, on bytes alone.
 
-use crate::DataError;
-use crate::plan::{OpId, PhysicalPlan, Tasks};
+use super::topology::{Effect, Event, Limits, OpProgress, Output, Shape, Source, Topology};
+use crate::plan::OpId;
 use mobula_protocol::{ByteSize, Machine, Nanos, Violation};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Where an operator's rows come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Outputs that exist before the start.
-    Ready,
-    /// Nowhere: the tasks can run at once.
-    Tasks(u64),
-    /// Task `i` takes output `i` of this operator.
-    Map(OpId),
-    /// Task `k` of `tasks` takes part `k` of all outputs of `input`.
-    Gather {
-        /// The operator read from.
-        input: OpId,
-        /// Number of tasks.
-        tasks: u64,
-        /// Enough rows, counted from the first output on: later tasks of `input` are dropped.
-        rows_wanted: Option<u64>,
-    },
-}
-
-/// One operator of a topology.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Where its rows come from.
-    pub source: Source,
-    /// Operators of one task whose output every task takes, after its rows.
-    pub broadcasts: Vec<OpId>,
-    /// Blocks each task makes.
-    pub parts: u64,
-}
-
-/// Operators in topological order; the last one feeds the consumer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topology(pub Vec<Shape>);
-
-impl From<&PhysicalPlan> for Topology {
-    fn from(plan: &PhysicalPlan) -> Self {
-        let shape = |op: &crate::plan::Operator| Shape {
-            source: match &op.tasks {
-                Tasks::Blocks(_) => Source::Ready,
-                Tasks::Read(tasks) => Source::Tasks(tasks.len() as u64),
-                Tasks::Map(input) => Source::Map(*input),
-                Tasks::Gather { input, tasks, rows_wanted } => {
-                    Source::Gather { input: *input, tasks: *tasks, rows_wanted: *rows_wanted }
-                }
-            },
-            broadcasts: op.broadcasts.clone(),
-            parts: op.partition.map_or(1, |p| p.parts),
-        };
-        Self(plan.operators.iter().map(shape).collect())
-    }
-}
-
-/// A block somewhere, and its size.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output<H> {
-    /// How the shell finds it. Dropped as soon as nothing will read the block again.
-    pub handle: H,
-    /// Number of rows.
-    pub rows: u64,
-    /// Bytes.
-    pub bytes: ByteSize,
-}
-
-/// How much may happen at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Budget for streaming outputs.
-    pub memory: ByteSize,
-    /// Most running tasks of one operator; at least one.
-    pub tasks_per_operator: usize,
-    /// Assumed output of an operator none of whose tasks has finished.
-    pub first_estimate: ByteSize,
-}
-
-impl Default for Limits {
-    /// 1 GB, 64 tasks an operator, 8 MB.
-    fn default() -> Self {
-        Self { memory: ByteSize::mb(1000), tasks_per_operator: 64, first_estimate: ByteSize::mb(8) }
-    }
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event<H> {
-    /// Execution may begin.
-    Started,
-    /// A task has made its outputs, one a part.
-    TaskFinished {
-        /// Its operator.
-        op: OpId,
-        /// Its number.
-        task: u64,
-        /// Its outputs.
-        outputs: Vec<Output<H>>,
-    },
-    /// A task has failed for good (the runtime has used up its retries).
-    TaskFailed {
-        /// Its operator.
-        op: OpId,
-        /// Its number.
-        task: u64,
-        /// Why.
-        error: DataError,
-    },
-    /// The consumer is done with an emitted block.
-    ConsumerTook {
-        /// Its index.
-        index: u64,
-    },
-}
-
-/// Something the shell must do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect<H> {
-    /// Run a task.
-    Launch {
-        /// Its operator.
-        op: OpId,
-        /// Its number.
-        task: u64,
-        /// Its inputs: rows first, then broadcasts.
-        inputs: Vec<H>,
-    },
-    /// Hand a block of the result to the consumer; indices count from 0.
-    Emit {
-        /// Position in the result.
-        index: u64,
-        /// The block.
-        block: Output<H>,
-    },
-    /// Everything has been emitted.
-    Finish,
-    /// Give up; nothing else follows.
-    Fail {
-        /// Operator of the failed task.
-        op: OpId,
-        /// Its number.
-        task: u64,
-        /// Why.
-        error: DataError,
-    },
-}
-
-/// What one operator has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OpProgress {
-    /// Tasks finished.
-    pub done: u64,
-    /// Tasks there are; shrinks when a limit is satisfied early.
-    pub total: u64,
-    /// Tasks running.
-    pub running: u64,
-    /// Rows made.
-    pub rows: u64,
-    /// Bytes made.
-    pub bytes: u64,
-}
 
 struct Op<H> {
     shape: Shape,

@@ -2,7 +2,7 @@
 
 use super::{Effect, Event, Executor, Limits, OpInfo, Output, ProgressSink, Topology};
 use crate::block::Block;
-use crate::plan::{OpId, PhysicalPlan, StageSpec, Tasks};
+use crate::plan::{OpId, Operator, PhysicalPlan, StageSpec, Tasks};
 use crate::{DataError, Result};
 use mobula_protocol::{Machine, Nanos};
 use std::collections::BTreeMap;
@@ -63,9 +63,12 @@ pub async fn execute<L: Launch>(
             ready.insert(op, outputs);
         }
     }
-    let info =
-        |(op, o): (OpId, &crate::plan::Operator)| OpInfo { op, label: o.label.clone(), total: plan.task_count(op) };
-    progress.begin(&plan.operators.iter().enumerate().map(info).collect::<Vec<_>>());
+    let shown = plan.operators.iter().enumerate().filter(|(op, _)| !ready.contains_key(op));
+    let info = |(op, operator): (OpId, &Operator)| {
+        let (label, total) = (operator.label.clone(), plan.task_count(op));
+        OpInfo { op, label, total }
+    };
+    progress.begin(&shown.map(info).collect::<Vec<_>>());
     let mut executor = Executor::new(Topology::from(plan), ready, limits);
     let result = drive(plan, &mut executor, launcher, progress, consumer).await;
     progress.end();

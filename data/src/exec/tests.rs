@@ -149,7 +149,11 @@ proptest! {
     }
 
     #[test]
-    fn a_limit_stops_its_input_early(tasks in 1..20u64, wanted in 1..40u64, choices in prop::collection::vec(any::<u16>(), 60)) {
+    fn a_limit_stops_its_input_early(
+        tasks in 1..20u64,
+        wanted in 1..40u64,
+        choices in prop::collection::vec(any::<u16>(), 60),
+    ) {
         let gather = Source::Gather { input: 1, tasks: 1, rows_wanted: Some(wanted) };
         let topology = Topology(vec![shape(Source::Tasks(tasks)), shape(Source::Map(0)), shape(gather)]);
         let limits = Limits { memory: ByteSize(1000), tasks_per_operator: 2, first_estimate: ByteSize(BLOCK) };

@@ -1,8 +1,8 @@
 //! From [`Expr`] to DataFusion's physical expressions, with our type rules.
 //!
 //! Coercion is DataFusion's where both agree. Three things differ, and are decided here: comparisons between text and
-//! numbers are refused rather than done on text; division is always done on floats; floats are canonical before they are
-//! compared, so that every NaN is one value and minus zero equals zero.
+//! numbers are refused rather than done on text; division is always done on floats; floats are canonical before they
+//! are compared, so that every NaN is one value and minus zero equals zero.
 
 use super::guard::{Guard, GuardKind};
 use super::{BinaryOp, Expr, Literal};

@@ -1,8 +1,8 @@
 //! Expressions over the columns of a row, and aggregates over groups of rows.
 //!
 //! An [`Expr`] is plain data: it is planned on the driver, shipped inside a task's specification and lowered to
-//! DataFusion's physical expressions where the rows are ([`lower`]). Semantics (nulls, NaN, overflow, division) are those
-//! of `SEMANTICS.md`.
+//! DataFusion's physical expressions where the rows are ([`lower`]). Semantics (nulls, NaN, overflow, division) are
+//! those of `SEMANTICS.md`.
 
 mod aggregate;
 mod guard;

@@ -30,8 +30,8 @@ pub trait Source: Send + Sync {
     /// `NotFound` if there is no such file.
     fn len(&self, path: &str) -> std::io::Result<u64>;
 
-    /// The paths of the files directly in a directory, or of those that match a pattern with `*` in its last component, in
-    /// any order. A path to one file lists that file.
+    /// The paths of the files directly in a directory, or of those that match a pattern with `*` in its last
+    /// component, in any order. A path to one file lists that file.
     ///
     /// # Errors
     /// `NotFound` if there is no such file or directory.
@@ -40,8 +40,8 @@ pub trait Source: Send + Sync {
 
 /// Where bytes are written to.
 pub trait Sink: Send + Sync {
-    /// Makes `bytes` the content of the file, creating its directory if necessary. Readers see the old content or all of
-    /// the new; a second call with the same bytes changes nothing, so that a task may run twice.
+    /// Makes `bytes` the content of the file, creating its directory if necessary. Readers see the old content or all
+    /// of the new; a second call with the same bytes changes nothing, so that a task may run twice.
     ///
     /// # Errors
     /// Whatever the file system says.
@@ -105,8 +105,8 @@ pub(crate) fn read(task: &ReadTask, context: StageContext<'_>) -> Result<Block> 
     }
 }
 
-/// The files `patterns` name, each pattern's in ascending order: a file, the files of a directory that end in `.extension`,
-/// or those that match a pattern with `*` in its last component.
+/// The files `patterns` name, each pattern's in ascending order: a file, the files of a directory that end in
+/// `.extension`, or those that match a pattern with `*` in its last component.
 ///
 /// # Errors
 /// [`DataError::NotFound`] naming a pattern that matches nothing, [`DataError::Io`].

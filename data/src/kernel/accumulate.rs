@@ -1,8 +1,8 @@
 //! Accumulators: DataFusion's for counts, integer sums and extrema, our exact ones for sums of floats.
 //!
-//! An aggregate is computed by one to three accumulators, each with one state column, and a last step that combines them.
-//! Every accumulator is a commutative monoid on exact values, so neither the cut of rows into blocks nor the order of
-//! merging can show in a result.
+//! An aggregate is computed by one to three accumulators, each with one state column, and a last step that combines
+//! them. Every accumulator is a commutative monoid on exact values, so neither the cut of rows into blocks nor the
+//! order of merging can show in a result.
 
 use super::exact::ExactSum;
 use super::float::{canonical, from_ordered, to_ordered};
@@ -205,7 +205,8 @@ fn float_results(total: usize, result: impl Fn(usize) -> Option<f64>) -> ArrayRe
     Arc::new(builder.finish())
 }
 
-/// The standard deviation of a sample of `n` values with these exact sums of values and squares; null for fewer than two.
+/// The standard deviation of a sample of `n` values with these exact sums of values and squares; null for fewer than
+/// two.
 ///
 /// `n * squares - sum^2` is computed on pairs of doubles (about 106 bits), so that values far from zero cost no digits.
 fn sample_stddev(n: i64, sum: &ExactSum, squares: &ExactSum) -> Option<f64> {

@@ -41,8 +41,8 @@ fn canonical_f64(x: f64) -> f64 {
 pub(crate) fn to_ordered(floats: &PrimitiveArray<Float64Type>) -> PrimitiveArray<Int64Type> {
     floats.unary(|x| {
         let bits = canonical_f64(x).to_bits() as i64;
-        // IEEE 754 floats compare like sign-magnitude integers; flipping the magnitude of negative ones makes them two's
-        // complement.
+        // IEEE 754 floats compare like sign-magnitude integers; flipping the magnitude of negative ones makes them
+        // two's complement.
         if bits < 0 { bits ^ i64::MAX } else { bits }
     })
 }

@@ -9,14 +9,15 @@ use arrow_schema::DataType;
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Seed of the hash that assigns rows to partitions. It is part of the layout of a Dataset: changing it, the hash or the row
-/// encoding moves rows between partitions. It differs from the table's seed, so that the rows of one partition still spread
-/// over a whole table.
+/// Seed of the hash that assigns rows to partitions. It is part of the layout of a Dataset: changing it, the hash or
+/// the row encoding moves rows between partitions. It differs from the table's seed, so that the rows of one
+/// partition still spread over a whole table.
 const PARTITION_SEED: u64 = 0x6d6f_6275_6c61_0001;
 
 /// Numbers the distinct keys of a stream of rows, in order of first appearance.
 ///
-/// Null is a key like any other, all NaN are one key, and minus zero is zero. Without key columns all rows are one group.
+/// Null is a key like any other, all NaN are one key, and minus zero is zero. Without key columns all rows are one
+/// group.
 pub(crate) struct Groups {
     types: Vec<DataType>,
     converter: RowConverter,

@@ -13,8 +13,8 @@ use hashbrown::HashTable;
 use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// The type two key columns are compared in, or `None` if they are not comparable: equal types, integers of any width, or
-/// text of any layout.
+/// The type two key columns are compared in, or `None` if they are not comparable: equal types, integers of any
+/// width, or text of any layout.
 pub(crate) fn key_type(left: &DataType, right: &DataType) -> Option<DataType> {
     let text = |t: &DataType| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     match (left, right) {

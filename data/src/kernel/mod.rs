@@ -1,8 +1,8 @@
 //! What a task does: pure, synchronous functions over blocks.
 //!
-//! A task is [`run_stage`] applied to a [`StageSpec`] and the blocks it names. The same specification and the same inputs
-//! give the same bytes, wherever and however often the task runs; files are read through [`Source`] and written through
-//! [`Sink`], and the only other thing a kernel may do is charge its cost.
+//! A task is [`run_stage`] applied to a [`StageSpec`] and the blocks it names. The same specification and the same
+//! inputs give the same bytes, wherever and however often the task runs; files are read through [`Source`] and
+//! written through [`Sink`], and the only other thing a kernel may do is charge its cost.
 
 mod accumulate;
 mod aggregate;

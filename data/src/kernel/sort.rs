@@ -12,7 +12,8 @@ use arrow_select::take::take_record_batch;
 /// The rows of `block` in the order of `keys`, ties in input order; only the first `limit` if given.
 ///
 /// Keys become byte strings that compare like the rows (Arrow row format, floats canonical). The sort is the standard
-/// library's driftsort, which finds the runs that are already sorted: on the concatenation of sorted blocks it is a merge.
+/// library's driftsort, which finds the runs that are already sorted: on the concatenation of sorted blocks it is a
+/// merge.
 pub(crate) fn sort(block: &Block, keys: &[SortKey], limit: Option<u64>) -> Result<Block> {
     let batch = block.to_batch()?;
     let mut columns = Vec::with_capacity(keys.len());

@@ -1,8 +1,8 @@
 //! Plans: what the user asked for, how it will be done, and the rules in between.
 //!
-//! A [`LogicalPlan`] is a tree of relational operations. [`rules`] rewrite it without changing its answer. [`physical`]
-//! turns it into a chain of operators, each a number of tasks that run the same [`Step`]s; neighbouring steps are fused into
-//! one operator up to the next place where rows must move.
+//! A [`LogicalPlan`] is a tree of relational operations. [`rules`] rewrite it without changing its answer.
+//! [`physical`] turns it into a chain of operators, each a number of tasks that run the same [`Step`]s; neighbouring
+//! steps are fused into one operator up to the next place where rows must move.
 
 mod explain;
 mod logical;

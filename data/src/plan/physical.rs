@@ -1,8 +1,8 @@
 //! The physical plan: a chain of operators, each a fixed number of tasks that run the same fused steps.
 //!
-//! Rows move between operators only where they must: to a join (each block meets the broadcast side), to the tasks that
-//! merge partial aggregates, to the one task that merges sorted blocks, and to writes. Reading is kept apart from joining,
-//! so that files stream in while the broadcast side is still being collected.
+//! Rows move between operators only where they must: to a join (each block meets the broadcast side), to the tasks
+//! that merge partial aggregates, to the one task that merges sorted blocks, and to writes. Reading is kept apart
+//! from joining, so that files stream in while the broadcast side is still being collected.
 
 use super::{HashPartition, LogicalPlan, StageInput, StageSpec, Step, WriteFormat};
 use crate::block::Block;
@@ -33,8 +33,8 @@ pub struct PhysicalPlan {
 /// A number of tasks that do the same to different rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operator {
-    /// What people and scenarios call it: `read`, `map`, `join`, `broadcast`, `aggregate`, `sort`, `limit`, `write`; `blocks`
-    /// has no tasks.
+    /// What people and scenarios call it: `read`, `map`, `join`, `broadcast`, `aggregate`, `sort`, `limit`, `write`;
+    /// `blocks` has no tasks.
     pub label: String,
     /// Where the rows of each task come from.
     pub tasks: Tasks,

@@ -3,7 +3,7 @@
 use super::{assert_same, carriers, manufacturers, months, worst_routes};
 use crate::io::csv::encode;
 use crate::testing::dataset;
-use crate::{CsvOptions, Dataset, DataError, JoinKind, ReadDatasets, Result, Session, asc, col};
+use crate::{CsvOptions, DataError, Dataset, JoinKind, ReadDatasets, Result, Session, asc, col};
 use arrow_array::{ArrayRef, Int64Array};
 use mobula_runtime::{Embedded, EmbeddedNode, HeadSettings};
 use std::sync::{Arc, mpsc};

@@ -21,7 +21,10 @@ fn sum(values: &[f64]) -> ExactSum {
 
 proptest! {
     #[test]
-    fn any_cut_and_order_gives_the_same_bits(values in prop::collection::vec(any_finite(), 0..40), cut in any::<prop::sample::Index>()) {
+    fn any_cut_and_order_gives_the_same_bits(
+        values in prop::collection::vec(any_finite(), 0..40),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let whole = sum(&values);
         let (a, b) = values.split_at(if values.is_empty() { 0 } else { cut.index(values.len()) });
         let mut merged = sum(b);
