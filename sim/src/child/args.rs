@@ -1,0 +1,112 @@
+//! The flags of `head` and `node`.
+
+use mobula_protocol::{Amount, ByteSize, Labels, Nanos, Resources};
+use mobula_runtime::{HeadSettings, NodeSettings};
+
+/// Flags of `PROGRAM head`.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct HeadArgs {
+    /// Port to listen on; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// How often nodes say that they live, as in 250ms.
+    #[arg(long, value_name = "TIME")]
+    pub health_period: Option<Nanos>,
+    /// How long a silence is death, as in 2s.
+    #[arg(long, value_name = "TIME")]
+    pub health_timeout: Option<Nanos>,
+    /// End when standard input ends, so as not to outlive whoever started this.
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+}
+
+/// Flags of `PROGRAM node`.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+pub struct NodeArgs {
+    /// Address of the head, as it printed it.
+    #[arg(long, value_name = "ADDR")]
+    pub join: String,
+    /// Name of the node, unique in the cluster.
+    #[arg(long)]
+    pub name: String,
+    /// Cpus that tasks may use here; fractions are exact to a ten-thousandth.
+    #[arg(long, default_value = "1", value_parser = amount)]
+    pub cpus: Amount,
+    /// Another resource that tasks may use here; may be repeated.
+    #[arg(long, value_name = "NAME=AMOUNT", value_parser = resource)]
+    pub resource: Vec<(String, Amount)>,
+    /// A property of the node; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+    /// Capacity of the object store, as in 100MB.
+    #[arg(long, value_name = "BYTES")]
+    pub store: Option<ByteSize>,
+    /// Results up to this many bytes travel in messages.
+    #[arg(long, value_name = "BYTES")]
+    pub inline: Option<ByteSize>,
+    /// How long a new object waits for room in a full store.
+    #[arg(long, value_name = "TIME")]
+    pub store_grace: Option<Nanos>,
+    /// How long to try to join, and to go on without the head.
+    #[arg(long, value_name = "TIME")]
+    pub head_grace: Option<Nanos>,
+    /// Port to listen on; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// End when standard input ends, so as not to outlive whoever started this.
+    #[arg(long)]
+    pub exit_with_stdin: bool,
+}
+
+impl HeadArgs {
+    /// As settings, with the runtime's defaults for what was not given.
+    pub fn settings(&self) -> HeadSettings {
+        let mut settings = HeadSettings { port: self.port, ..HeadSettings::default() };
+        let members = &mut settings.members;
+        members.health_period = self.health_period.unwrap_or(members.health_period);
+        members.health_timeout = self.health_timeout.unwrap_or(members.health_timeout);
+        settings
+    }
+}
+
+impl NodeArgs {
+    /// As settings, with the runtime's defaults for what was not given.
+    pub fn settings(&self) -> NodeSettings {
+        let default = NodeSettings::default();
+        let cpus = Resources::none().with(Resources::CPU, self.cpus);
+        NodeSettings {
+            name: self.name.clone(),
+            resources: self.resource.iter().fold(cpus, |all, (name, amount)| all.with(name, *amount)),
+            labels: self.label.iter().cloned().collect::<Labels>(),
+            store: self.store.unwrap_or(default.store),
+            inline: self.inline.unwrap_or(default.inline),
+            store_grace: self.store_grace.unwrap_or(default.store_grace),
+            head_grace: self.head_grace.unwrap_or(default.head_grace),
+            port: self.port,
+        }
+    }
+}
+
+fn amount(text: &str) -> Result<Amount, String> {
+    let amount = text.trim().parse().ok().and_then(Amount::from_f64);
+    amount.ok_or_else(|| format!("`{text}` is no amount; write a number that is not negative, as in `1` or `0.5`"))
+}
+
+fn resource(text: &str) -> Result<(String, Amount), String> {
+    let (name, value) = pair(text, "ssd=1")?;
+    if name == Resources::CPU {
+        return Err(format!("`{text}`: cpus have a flag of their own, `--cpus`"));
+    }
+    Ok((name, amount(&value)?))
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    pair(text, "zone=z1")
+}
+
+fn pair(text: &str, example: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` has no name and value; write them as in `{example}`")),
+    }
+}

@@ -1,0 +1,102 @@
+//! Running as a child.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a process has a standard input and an exit code"
+)]
+
+use super::{HeadArgs, NodeArgs};
+use mobula_env::{Elapsed, Env, RealConfig, RealNode};
+use mobula_protocol::Nanos;
+use mobula_runtime::{Head, Node, StartError};
+use std::future::Future;
+use std::io::{Read, Write};
+
+/// How often a process looks whether one of its tasks panicked.
+const LOOK: Nanos = Nanos::millis(200);
+
+/// Why a child ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ChildError {
+    /// It did not come up.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The cluster does without it.
+    #[error("node `{0}` stopped: {1}")]
+    Stopped(String, String),
+    /// A task of the runtime panicked: a bug, after which nothing it says can be trusted.
+    #[error("a task panicked: {0}")]
+    Panic(String),
+    /// Nobody reads what it says.
+    #[error("cannot write to standard output: {0}")]
+    Output(std::io::Error),
+}
+
+/// Is the head of a cluster, until the process ends.
+///
+/// # Errors
+/// It cannot start, or a task of it panicked.
+pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
+    let real = real("head")?;
+    if args.exit_with_stdin {
+        exit_with_stdin()?;
+    }
+    let head = real.block_on(Head::start(&real.env, args.settings()))?;
+    say(&format!("mobula head listening on {}", head.address()))?;
+    watch(&real, std::future::pending())
+}
+
+/// Is a node of a cluster, until it is told to stop.
+///
+/// # Errors
+/// It cannot join, it was told to stop, or a task of it panicked.
+pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
+    let real = real(&args.name)?;
+    if args.exit_with_stdin {
+        exit_with_stdin()?;
+    }
+    let node = real.block_on(Node::join(&real.env, &args.join, args.settings()))?;
+    say(&format!("mobula node {} joined {} as {}", args.name, args.join, node.context().incarnation()))?;
+    watch(&real, async { Err(ChildError::Stopped(args.name.clone(), node.stopped().await)) })
+}
+
+fn real(name: &str) -> Result<RealNode, ChildError> {
+    let config = RealConfig { node: name.to_owned(), ..RealConfig::default() };
+    Ok(Env::real(config).map_err(StartError::Os)?)
+}
+
+/// Waits for `end`, and looks for panics meanwhile.
+fn watch(real: &RealNode, end: impl Future<Output = Result<(), ChildError>>) -> Result<(), ChildError> {
+    real.block_on(async {
+        let mut end = std::pin::pin!(end);
+        loop {
+            match real.env.timeout(LOOK, end.as_mut()).await {
+                Ok(result) => return result,
+                Err(Elapsed) => match real.failure() {
+                    Some(message) => return Err(ChildError::Panic(message)),
+                    None => continue,
+                },
+            }
+        }
+    })
+}
+
+/// One line, at once.
+fn say(line: &str) -> Result<(), ChildError> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(ChildError::Output)
+}
+
+/// Ends this process when its standard input does: its parent is gone.
+fn exit_with_stdin() -> Result<(), ChildError> {
+    let wait = || {
+        let mut input = std::io::stdin().lock();
+        let mut ignored = [0; 256];
+        // The end, or an error, which is no better.
+        while matches!(input.read(&mut ignored), Ok(n) if n > 0) {}
+        std::process::exit(0);
+    };
+    let thread = std::thread::Builder::new().name("stdin".to_owned()).spawn(wait);
+    thread.map(drop).map_err(|why| ChildError::Start(StartError::Os(why)))
+}

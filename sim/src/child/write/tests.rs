@@ -1,0 +1,65 @@
+use super::*;
+use clap::Parser;
+use mobula_protocol::{Amount, ByteSize};
+use mobula_runtime::NodeSettings;
+
+#[derive(Debug, PartialEq, Parser)]
+enum Program {
+    Head(HeadArgs),
+    Node(NodeArgs),
+}
+
+fn parse(args: &[String]) -> Result<Program, String> {
+    let program = ["program".to_owned()];
+    Program::try_parse_from(program.iter().chain(args)).map_err(|why| why.to_string())
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_child_reads_what_the_parent_writes() {
+    let settings = ClusterSettings {
+        health_period: Nanos(123_456_789),
+        inline: ByteSize(77),
+        store_grace: Nanos(1_500_000_001),
+        ..ClusterSettings::default()
+    };
+    let head = HeadArgs::of(&settings);
+    assert_eq!(parse(&head.to_args()), Ok(Program::Head(head.clone())));
+    assert_eq!(head.settings().members.health_period, settings.health_period);
+
+    let mut spec = NodeSpec::new("A", 2).store(ByteSize(123_456_789));
+    spec.resources = spec.resources.with("ssd", Amount(12_345));
+    spec.labels = [("zone".to_owned(), "--a = b".to_owned())].into();
+    let node = NodeArgs::of(&spec, &settings, "127.0.0.1:4711");
+    assert_eq!(parse(&node.to_args()), Ok(Program::Node(node.clone())));
+    let read = node.settings();
+    assert_eq!((read.resources, read.labels, read.store), (spec.resources, spec.labels, spec.store));
+    assert_eq!((read.inline, read.store_grace), (settings.inline, settings.store_grace));
+}
+
+#[test]
+fn what_is_not_given_is_as_the_runtime_has_it() {
+    let Ok(Program::Node(node)) = parse(&words("node --join h:1 --name A")) else { panic!("it parses") };
+    let (read, default) = (node.settings(), NodeSettings::default());
+    assert_eq!((read.store, read.inline, read.resources), (default.store, default.inline, Resources::cpus(1)));
+    assert!(!node.exit_with_stdin);
+}
+
+#[test]
+fn bad_values_are_named_with_a_good_one() {
+    for (line, told) in [
+        ("node --join h:1 --name A --cpus=-1", "`-1` is no amount"),
+        ("node --join h:1 --name A --resource ssd", "as in `ssd=1`"),
+        ("node --join h:1 --name A --resource cpu=2", "`--cpus`"),
+        ("node --join h:1 --name A --label =b", "as in `zone=z1`"),
+        ("node --join h:1 --name A --store lots", "as in `100MB`"),
+        ("head --health-period soon", "as in `250ms`"),
+        ("node --name A", "--join"),
+    ] {
+        let why = parse(&words(line)).unwrap_err();
+        assert!(why.contains(told), "{line}: {why}");
+    }
+}

@@ -1,0 +1,76 @@
+//! The worlds behind a [`Cluster`](crate::Cluster), and what is known about the lives of its nodes.
+
+mod lives;
+#[cfg(not(madsim))]
+mod process;
+#[cfg(not(madsim))]
+pub(crate) mod real;
+pub(crate) mod simulated;
+
+pub(crate) use lives::Lives;
+
+use crate::fault::FaultError;
+use crate::spec::NodeSpec;
+
+/// Where the machines are. The verbs are called for machines that exist and in states that allow them.
+pub(crate) enum World {
+    Simulated(simulated::Simulated),
+    #[cfg(not(madsim))]
+    Real(real::Real),
+}
+
+impl World {
+    pub(crate) async fn start(&self, spec: &NodeSpec) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.start(spec).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.start(spec),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn restart(&self, spec: &NodeSpec) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.restart(&spec.name).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.restart(spec),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn kill(&self, node: &str) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.kill(node).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.kill(node),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn power_off(&self, node: &str) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.power_off(node).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.stop(node, "power off"),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn pause(&self, node: &str) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.pause(node).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.stop(node, "pause"),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn resume(&self, node: &str) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.resume(node).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.resume(node),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! A cluster of processes on this machine, connected by sockets on loopback. The driver is this process.
+
+use super::World;
+use super::lives::{Life, Lives};
+use super::process::Process;
+use crate::child::{HeadArgs, NodeArgs};
+use crate::cluster::{Cluster, Parts, Skipped};
+use crate::fault::FaultError;
+use crate::run::{RunFailure, RunOptions, RunReport};
+use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec};
+use mobula_env::{Elapsed, Env, RealConfig, RealNode};
+use mobula_protocol::Nanos;
+use mobula_runtime::Node;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long the head may take to say where it listens.
+const HEAD_STARTS: Duration = Duration::from_secs(20);
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+/// The processes of one cluster.
+#[derive(Clone)]
+pub(crate) struct Real {
+    program: PathBuf,
+    head: String,
+    logs: PathBuf,
+    settings: ClusterSettings,
+    lives: Lives,
+    processes: Processes,
+}
+
+/// The running children, by node. The run owns them all and takes them down at its end.
+#[derive(Clone, Default)]
+struct Processes(Arc<Mutex<BTreeMap<String, Process>>>);
+
+/// Kills whatever runs when the run is over, also by a panic.
+struct TakeDown(Processes);
+
+/// Runs `driver` on a cluster of processes.
+pub(crate) fn run<T, D, F>(spec: ClusterSpec, options: &RunOptions, driver: D) -> RunReport<T>
+where
+    T: Send + 'static,
+    D: FnOnce(Cluster) -> F + Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let os = |why: io::Error| RunReport::failed(RunFailure::Start(why.to_string()));
+    let logs = match tempfile::Builder::new().prefix("mobula-logs-").tempdir() {
+        Ok(logs) => logs,
+        Err(why) => return os(why),
+    };
+    let real = match Env::real(RealConfig { node: DRIVER.to_owned(), seed: options.seed, ..RealConfig::default() }) {
+        Ok(real) => real,
+        Err(why) => return os(why),
+    };
+    let lines = Lines::default();
+    if options.trace {
+        let lines = lines.clone();
+        real.env.log_to(Arc::new(move |line| lock(&lines).push(line.to_owned())));
+    }
+    let processes = Processes::default();
+    let _take_down = TakeDown(processes.clone());
+    let skipped = Skipped::default();
+    if spec.link != LinkSpec::default() {
+        lock(&skipped).push("link: skipped, the real world has the network it has".to_owned());
+    }
+    let from = real.env.now();
+    let started = start(&real, spec, options, processes, logs.path(), skipped.clone());
+    let outcome = started.and_then(|cluster| drive(&real, options.max_time, driver(cluster)));
+    let lines = std::mem::take(&mut *lock(&lines));
+    let skipped_faults = std::mem::take(&mut *lock(&skipped));
+    RunReport {
+        outcome,
+        events: lines.len() as u64,
+        lines,
+        virtual_time: real.env.now().saturating_sub(from),
+        probes: real.probes(),
+        skipped_faults,
+        ..RunReport::failed(RunFailure::Stuck { at: Nanos::ZERO })
+    }
+}
+
+/// Runs the driver as a task of its node, so that a panic in it is a failure like any other.
+fn drive<F>(real: &RealNode, limit: Nanos, driver: F) -> Result<F::Output, RunFailure>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let env = &real.env;
+    let result = real.block_on(async { env.timeout(limit, env.spawn(DRIVER, driver)).await });
+    let panic = |message: String| RunFailure::Panic { message, node: DRIVER.to_owned() };
+    match (result, real.failure()) {
+        (_, Some(message)) => Err(panic(message)),
+        (Ok(Ok(value)), None) => Ok(value),
+        (Ok(Err(gone)), None) => Err(panic(gone.to_string())),
+        (Err(Elapsed), None) => Err(RunFailure::Stuck { at: env.now() }),
+    }
+}
+
+fn start(
+    driver: &RealNode,
+    spec: ClusterSpec,
+    options: &RunOptions,
+    processes: Processes,
+    logs: &Path,
+    skipped: Skipped,
+) -> Result<Cluster, RunFailure> {
+    let failed = |why: String| RunFailure::Start(why);
+    let ClusterSpec { nodes, settings, .. } = spec;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(|why| failed(format!("which program is this? {why}")))?,
+    };
+    let head = start_head(&program, &settings, &processes, logs).map_err(failed)?;
+    let lives = Lives::default();
+    let logs = logs.to_owned();
+    let real = Real { program, head, logs, settings: settings.clone(), lives: lives.clone(), processes };
+    for node in &nodes {
+        real.start(node)?;
+    }
+    driver.block_on(async {
+        let joined = Node::join(&driver.env, &real.head, settings.driver()).await;
+        let node = joined.map_err(|why| failed(why.to_string()))?;
+        let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        let cluster = Cluster::new(Parts { node, nodes, settings, world: World::Real(real), lives, skipped });
+        cluster.joined(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+        Ok(cluster)
+    })
+}
+
+/// Starts the head's process and returns where it listens.
+fn start_head(program: &Path, settings: &ClusterSettings, to: &Processes, logs: &Path) -> Result<String, String> {
+    let (say, said) = mpsc::channel();
+    let args = HeadArgs::of(settings).to_args();
+    let process = Process::start(program, &args, logs.join("head.log"), move |line| {
+        // Nobody listens any more if the head took too long.
+        let _ = say.send(line);
+    });
+    to.lock().insert(HEAD.to_owned(), process.map_err(|why| why.to_string())?);
+    let line = said.recv_timeout(HEAD_STARTS).map_err(|_| format!("head: silent for {HEAD_STARTS:?}"))??;
+    match line.strip_prefix("mobula head listening on ") {
+        Some(address) => Ok(address.trim().to_owned()),
+        None => Err(format!("{} head said `{line}`, not where it listens", program.display())),
+    }
+}
+
+impl Real {
+    pub(crate) fn start(&self, spec: &NodeSpec) -> Result<(), FaultError> {
+        let args = NodeArgs::of(spec, &self.settings, &self.head).to_args();
+        let (lives, name) = (self.lives.clone(), spec.name.clone());
+        let log = self.logs.join(format!("{name}.log"));
+        let process = Process::start(&self.program, &args, log, move |said| {
+            // `mobula node A joined 127.0.0.1:4711 as n1.2`
+            let life = match said.as_deref().map(|line| line.rsplit_once(" as ")) {
+                Ok(Some((_, incarnation))) => {
+                    Life::Joined { incarnation: incarnation.trim().to_owned(), context: None }
+                }
+                Ok(None) => Life::Failed(format!("it said `{}`", said.unwrap_or_default())),
+                Err(log) => Life::Failed(log.clone()),
+            };
+            lives.set(&name, life);
+        });
+        let process = process.map_err(os("start", &spec.name))?;
+        self.processes.lock().insert(spec.name.clone(), process);
+        Ok(())
+    }
+
+    pub(crate) fn restart(&self, spec: &NodeSpec) -> Result<(), FaultError> {
+        // Dropping a process kills it.
+        let before = self.processes.lock().remove(&spec.name);
+        drop(before);
+        self.start(spec)
+    }
+
+    pub(crate) fn kill(&self, node: &str) -> Result<(), FaultError> {
+        match self.processes.lock().remove(node) {
+            Some(mut process) => process.kill().map_err(os("kill", node)),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn stop(&self, node: &str, verb: &'static str) -> Result<(), FaultError> {
+        self.with(node, verb, Process::stop)
+    }
+
+    pub(crate) fn resume(&self, node: &str) -> Result<(), FaultError> {
+        self.with(node, "resume", Process::resume)
+    }
+
+    fn with(
+        &self,
+        node: &str,
+        verb: &'static str,
+        act: impl FnOnce(&Process) -> io::Result<()>,
+    ) -> Result<(), FaultError> {
+        self.processes.lock().get(node).map_or(Ok(()), act).map_err(os(verb, node))
+    }
+}
+
+impl Processes {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Process>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for TakeDown {
+    fn drop(&mut self) {
+        self.0.lock().clear();
+    }
+}
+
+fn os(verb: &'static str, node: &str) -> impl FnOnce(io::Error) -> FaultError {
+    let name = node.to_owned();
+    move |why| FaultError::Os { verb, name, why: why.to_string() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
