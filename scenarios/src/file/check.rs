@@ -1,0 +1,254 @@
+//! Names: everything a file refers to exists, or is made by an earlier step.
+
+use super::model::*;
+use super::source::{Result, Source, hint};
+use mobula_sim::{DRIVER, HEAD};
+use std::collections::BTreeMap;
+
+/// Names by the line that makes them.
+type Names = BTreeMap<String, usize>;
+
+/// What exists at a place in the file.
+#[derive(Clone, Default)]
+struct Scope {
+    nodes: Names,
+    objects: Names,
+    datasets: Names,
+}
+
+/// What exists somewhere in the file.
+#[derive(Default)]
+struct Everything {
+    scope: Scope,
+    labels: Names,
+}
+
+/// Checks all names of a scenario.
+pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<()> {
+    let checker = Checker { source };
+    let mut scope = Scope::default();
+    for node in &scenario.cluster.nodes {
+        checker.define("node", &mut scope.nodes, &node.name)?;
+    }
+    let mut all = Everything { scope: scope.clone(), ..Everything::default() };
+    // Nodes that a planned fault adds may be used by any step: only the run can know the order.
+    for (_, fault) in scenario.faults.iter().flat_map(|fault| &fault.actions) {
+        if let Fault::AddNode(node) = fault {
+            checker.define("node", &mut scope.nodes, &node.name)?;
+        }
+    }
+    gather(&scenario.steps, &mut all);
+    all.scope.nodes.extend(scope.nodes.clone());
+    checker.steps(&scenario.steps, &mut scope, &all)?;
+    for fault in &scenario.faults {
+        checker.planned(fault, &all)?;
+    }
+    scenario.expect.iter().try_for_each(|expect| checker.assert(expect, &all.scope, &all))
+}
+
+/// Collects all names without judging them.
+fn gather(steps: &[Step], all: &mut Everything) {
+    for step in steps {
+        match &step.action {
+            Action::Put(put) => drop(all.scope.objects.insert(put.name.text.clone(), put.name.line)),
+            Action::Submit(submit) => {
+                all.labels.insert(submit.label.clone(), step.line);
+                all.scope.objects.extend(submit.names.iter().map(|name| (name.text.clone(), name.line)));
+            }
+            Action::Dataset(dataset) => {
+                all.scope.datasets.insert(dataset.name.text.clone(), dataset.name.line);
+            }
+            Action::Fault(Fault::AddNode(node)) => drop(all.scope.nodes.insert(node.name.text.clone(), node.name.line)),
+            Action::Parallel(lists) => lists.iter().for_each(|steps| gather(steps, all)),
+            _ => {}
+        }
+    }
+}
+
+struct Checker<'a> {
+    source: &'a Source,
+}
+
+impl Checker<'_> {
+    fn steps(&self, steps: &[Step], scope: &mut Scope, all: &Everything) -> Result<()> {
+        steps.iter().try_for_each(|step| self.step(step, scope, all))
+    }
+
+    fn step(&self, step: &Step, scope: &mut Scope, all: &Everything) -> Result<()> {
+        match &step.action {
+            Action::Put(put) => {
+                self.literal(&put.value, scope, false)?;
+                self.define("object", &mut scope.objects, &put.name)
+            }
+            Action::Submit(submit) => self.submit(submit, scope),
+            Action::Get(get) => {
+                self.objects(&get.objects, scope)?;
+                match &get.expect {
+                    Expect::SameAs(other) => self.object(other, scope, false),
+                    Expect::Value(value) => self.literal(value, scope, false),
+                    Expect::Ok | Expect::Hash(_) | Expect::Error(_) => Ok(()),
+                }
+            }
+            Action::Wait(wait) => {
+                self.objects(&wait.objects, scope)?;
+                match wait.count {
+                    0 => Err(self.source.error(step.line, "`count` must be at least 1")),
+                    _ => Ok(()),
+                }
+            }
+            Action::Release(names) => names.iter().try_for_each(|name| {
+                self.known("object", &scope.objects, name)?;
+                scope.objects.remove(&name.text);
+                Ok(())
+            }),
+            Action::Free(names) | Action::Cancel(names) => {
+                names.iter().try_for_each(|name| self.known("object", &scope.objects, name))
+            }
+            Action::Dataset(dataset) => self.dataset(dataset, scope),
+            Action::Parallel(lists) => self.parallel(lists, scope, all),
+            Action::Fault(fault) => self.fault(fault, scope),
+            Action::Assert(assert) => self.assert(assert, scope, all),
+            Action::Sleep(_) | Action::Settle(_) => Ok(()),
+        }
+    }
+
+    /// The lists cannot rely on each other's order, so each sees only what was there before.
+    fn parallel(&self, lists: &[Vec<Step>], scope: &mut Scope, all: &Everything) -> Result<()> {
+        let before = scope.clone();
+        for steps in lists {
+            let mut branch = before.clone();
+            self.steps(steps, &mut branch, all)?;
+            for (name, line) in &branch.objects {
+                if !before.objects.contains_key(name) && scope.objects.contains_key(name) {
+                    return Err(self.source.error(*line, format!("two parallel steps make an object `{name}`")));
+                }
+            }
+            scope.nodes.extend(branch.nodes);
+            scope.objects.extend(branch.objects);
+            scope.datasets.extend(branch.datasets);
+        }
+        Ok(())
+    }
+
+    fn submit(&self, submit: &Submit, scope: &mut Scope) -> Result<()> {
+        for arg in &submit.args {
+            if let Argument::Value(value) | Argument::Values(value) = arg {
+                self.literal(value, scope, submit.count > 1)?;
+            }
+        }
+        if let Place::On(node) | Place::Prefer(node) = &submit.place {
+            self.known("node", &scope.nodes, node)?;
+        }
+        submit.names.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
+    }
+
+    fn literal(&self, value: &Literal, scope: &Scope, each: bool) -> Result<()> {
+        match value {
+            Literal::Object(object) => self.object(object, scope, each),
+            Literal::List(items) => items.iter().try_for_each(|item| self.literal(item, scope, each)),
+            _ => Ok(()),
+        }
+    }
+
+    fn objects(&self, objects: &[ObjectName], scope: &Scope) -> Result<()> {
+        objects.iter().try_for_each(|object| self.object(object, scope, false))
+    }
+
+    fn object(&self, object: &ObjectName, scope: &Scope, each: bool) -> Result<()> {
+        if object.index == Some(Index::Each) && !each {
+            return Err(self.source.error(object.name.line, "`[i]` is for the `args` of a `submit` with a `count`"));
+        }
+        self.known("object", &scope.objects, &object.name)
+    }
+
+    fn dataset(&self, dataset: &DatasetStep, scope: &mut Scope) -> Result<()> {
+        if let Input::Dataset(name) = &dataset.from {
+            self.known("Dataset", &scope.datasets, name)?;
+        }
+        for op in &dataset.ops {
+            if let Op::Join { with, .. } = op {
+                self.known("Dataset", &scope.datasets, with)?;
+            }
+        }
+        self.define("Dataset", &mut scope.datasets, &dataset.name)
+    }
+
+    fn fault(&self, fault: &Fault, scope: &mut Scope) -> Result<()> {
+        match fault {
+            Fault::Kill(node) | Fault::PowerOff(node) | Fault::Pause(node) | Fault::Resume(node) | Fault::Restart(node) => {
+                self.machine(&scope.nodes, node)
+            }
+            Fault::Partition { a, b, .. } | Fault::Heal(Some((a, b))) => {
+                self.machine(&scope.nodes, a)?;
+                self.machine(&scope.nodes, b)
+            }
+            Fault::Heal(None) => Ok(()),
+            Fault::AddNode(node) => self.define("node", &mut scope.nodes, &node.name),
+            Fault::Evict { object, node, .. } => {
+                self.known("object", &scope.objects, object)?;
+                self.known("node", &scope.nodes, node)
+            }
+        }
+    }
+
+    fn planned(&self, fault: &PlannedFault, all: &Everything) -> Result<()> {
+        match &fault.trigger {
+            Trigger::At(_) => {}
+            Trigger::Sealed(object) => self.known("object", &all.scope.objects, object)?,
+            // The operators of a Dataset are known once it is planned.
+            Trigger::Finished { .. } if !all.scope.datasets.is_empty() => {}
+            Trigger::Finished { label, .. } => self.known("task", &all.labels, label)?,
+        }
+        for (_, action) in &fault.actions {
+            match action {
+                // Defined before, by `check`.
+                Fault::AddNode(_) => {}
+                action => self.fault(action, &mut all.scope.clone())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn assert(&self, assert: &Assert, scope: &Scope, all: &Everything) -> Result<()> {
+        for (_, label, _) in &assert.counters {
+            if let Some(label) = label && all.scope.datasets.is_empty() {
+                self.known("task", &all.labels, label)?;
+            }
+        }
+        assert.copies.iter().try_for_each(|(object, _)| self.known("object", &scope.objects, object))?;
+        assert.held.iter().try_for_each(|(object, node, _)| {
+            self.known("object", &scope.objects, object)?;
+            self.known("node", &scope.nodes, node)
+        })
+    }
+
+    /// A node, the head or the driver.
+    fn machine(&self, nodes: &Names, name: &Name) -> Result<()> {
+        match name.text.as_str() {
+            HEAD | DRIVER => Ok(()),
+            _ => self.known("node", nodes, name),
+        }
+    }
+
+    fn known(&self, what: &str, names: &Names, name: &Name) -> Result<()> {
+        if names.contains_key(&name.text) {
+            return Ok(());
+        }
+        let hint = hint(&name.text, names.keys().map(String::as_str));
+        Err(self.source.error(name.line, format!("no {what} `{}` here{hint}", name.text)))
+    }
+
+    fn define(&self, what: &str, names: &mut Names, name: &Name) -> Result<()> {
+        match names.insert(name.text.clone(), name.line) {
+            None => Ok(()),
+            Some(line) => {
+                let message = format!("there is {} {what} `{}` already, from line {line}", article(what), name.text);
+                Err(self.source.error(name.line, message))
+            }
+        }
+    }
+}
+
+fn article(what: &str) -> &'static str {
+    if what.starts_with('o') { "an" } else { "a" }
+}

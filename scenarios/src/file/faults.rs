@@ -1,0 +1,109 @@
+//! Fault verbs, and the triggers of planned faults.
+
+use super::model::{Fault, Goal, Name, PlannedFault, Trigger};
+use super::source::{Result, hint};
+use super::table::{Item, Table};
+use super::{OneOrMany, STORE, node};
+
+/// A fault verb: its word, and how the rest is read.
+pub(super) struct FaultVerb {
+    pub word: &'static str,
+    pub read: fn(&mut Table<'_>) -> Result<Fault>,
+}
+
+/// What can go wrong, and how it is mended.
+pub(super) static VERBS: &[FaultVerb] = &[
+    FaultVerb { word: "kill", read: |table| table.need("kill").map(Fault::Kill) },
+    FaultVerb { word: "power_off", read: |table| table.need("power_off").map(Fault::PowerOff) },
+    FaultVerb { word: "pause", read: |table| table.need("pause").map(Fault::Pause) },
+    FaultVerb { word: "resume", read: |table| table.need("resume").map(Fault::Resume) },
+    FaultVerb { word: "restart", read: |table| table.need("restart").map(Fault::Restart) },
+    FaultVerb { word: "partition", read: partition },
+    FaultVerb { word: "heal", read: heal },
+    FaultVerb { word: "add_node", read: |table| node(table.need("add_node")?, STORE).map(Fault::AddNode) },
+    FaultVerb { word: "evict", read: evict },
+];
+
+/// `partition = ["A", "B"]`, both ways or, with `oneway`, from the first to the second.
+fn partition(table: &mut Table<'_>) -> Result<Fault> {
+    let item: Item<'_> = table.need("partition")?;
+    let (a, b) = pair(item)?;
+    Ok(Fault::Partition { a, b, oneway: table.or("oneway", false)? })
+}
+
+/// `heal = ["A", "B"]`, or `heal = "all"`.
+fn heal(table: &mut Table<'_>) -> Result<Fault> {
+    let item: Item<'_> = table.need("heal")?;
+    match item.value.as_str() {
+        Some("all") => Ok(Fault::Heal(None)),
+        Some(_) => item.is_no("two nodes, or \"all\""),
+        None => pair(item).map(|pair| Fault::Heal(Some(pair))),
+    }
+}
+
+fn pair(item: Item<'_>) -> Result<(Name, Name)> {
+    match <[Name; 2]>::try_from(item.read::<Vec<Name>>()?) {
+        Ok([a, b]) if a.text == b.text => Err(item.error(format!("`{}` needs two different nodes", item.key))),
+        Ok([a, b]) => Ok((a, b)),
+        Err(_) => item.is_no("a list of two nodes"),
+    }
+}
+
+fn evict(table: &mut Table<'_>) -> Result<Fault> {
+    Ok(Fault::Evict { object: table.need("evict")?, node: table.need("node")?, force: table.or("force", false)? })
+}
+
+/// A `[[fault]]`.
+pub(super) fn planned(item: Item<'_>) -> Result<PlannedFault> {
+    let mut table = Table::of(item)?.called("`[[fault]]`");
+    let line = table.line;
+    let trigger = match (table.get("at")?, table.get::<Item<'_>>("when")?) {
+        (Some(time), None) => Trigger::At(time),
+        (None, Some(item)) => trigger(item)?,
+        _ => return Err(table.error("a fault needs either `at` or `when`")),
+    };
+    let items: OneOrMany<Item<'_>> = table.need("do")?;
+    let actions = items.0.into_iter().map(action).collect::<Result<_>>()?;
+    table.finish()?;
+    Ok(PlannedFault { line, trigger, actions })
+}
+
+fn action(item: Item<'_>) -> Result<(usize, Fault)> {
+    let table = Table::of(item)?;
+    let (line, Some((word, at))) = (table.line, table.first()) else {
+        return Err(table.error("a fault needs a verb"));
+    };
+    let mut table = table.called(format!("`{word}`"));
+    let Some(verb) = VERBS.iter().find(|verb| verb.word == word) else {
+        let hint = hint(word, VERBS.iter().map(|verb| verb.word));
+        return Err(item.source.error(at, format!("unknown fault verb `{word}`{hint}")));
+    };
+    let fault = (verb.read)(&mut table)?;
+    table.finish()?;
+    Ok((line, fault))
+}
+
+/// `finished(map) >= 16`, `finished(map) >= 40%`, `sealed(x)`.
+fn trigger(item: Item<'_>) -> Result<Trigger> {
+    let text: String = item.read()?;
+    let wrong = || item.is_no("`finished(label) >= 16`, `finished(label) >= 40%` or `sealed(name)`");
+    let Some((word, rest)) = text.split_once('(') else { return wrong() };
+    let Some((name, rest)) = rest.split_once(')') else { return wrong() };
+    let name = Name { text: name.trim().to_owned(), line: item.line };
+    match word.trim() {
+        "sealed" if rest.trim().is_empty() => Ok(Trigger::Sealed(name)),
+        "sealed" => wrong(),
+        "finished" => {
+            let Some(goal) = rest.trim().strip_prefix(">=").map(str::trim) else { return wrong() };
+            let goal = match goal.strip_suffix('%') {
+                Some(percent) => percent.trim().parse().ok().filter(|p| (0.0..=100.0).contains(p)).map(Goal::Percent),
+                None => goal.parse().ok().map(Goal::Count),
+            };
+            goal.map_or_else(wrong, |goal| Ok(Trigger::Finished { label: name, goal }))
+        }
+        other => {
+            let hint = hint(other, ["finished", "sealed"].into_iter());
+            Err(item.error(format!("unknown trigger `{other}`{hint}")))
+        }
+    }
+}

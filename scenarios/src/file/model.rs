@@ -1,0 +1,480 @@
+//! What a scenario file says, typed and checked.
+
+use crate::condition::Condition;
+use crate::expr::AggText;
+use crate::tasks::Function;
+use mobula_data::{Expr, JoinKind};
+use mobula_runtime::{ByteSize, Labels, Nanos, Resources};
+use std::collections::BTreeMap;
+
+/// A scenario.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The file, as the user named it.
+    pub file: String,
+    /// What it shows, in words.
+    pub name: String,
+    /// Where it comes from.
+    pub source: Option<String>,
+    /// Why it cannot pass yet, if it cannot.
+    pub known_failing: Option<String>,
+    /// The worlds it makes sense in; empty means all.
+    pub worlds: Vec<mobula_runtime::WorldKind>,
+    /// The nodes it begins with, and the links between them.
+    pub cluster: Cluster,
+    /// Settings of the runtime.
+    pub settings: Settings,
+    /// What the driver does.
+    pub steps: Vec<Step>,
+    /// What goes wrong beside it.
+    pub faults: Vec<PlannedFault>,
+    /// What must be true at the end.
+    pub expect: Option<Assert>,
+}
+
+/// The cluster before the first step.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its nodes.
+    pub nodes: Vec<Node>,
+    /// One-way latency of every link, in simulation.
+    pub latency: Option<Nanos>,
+    /// Bytes a second of every node's network card, in simulation.
+    pub bandwidth: Option<ByteSize>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its name.
+    pub name: Name,
+    /// What tasks may use there.
+    pub resources: Resources,
+    /// Its free-form properties.
+    pub labels: Labels,
+    /// The capacity of its store.
+    pub store: ByteSize,
+}
+
+/// Settings of the runtime that a file may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// How often nodes say that they live.
+    pub health_period: Option<Nanos>,
+    /// How long a silence is death.
+    pub health_timeout: Option<Nanos>,
+    /// The largest result that lives with its owner.
+    pub inline: Option<ByteSize>,
+    /// How long a value waits for room in a full store.
+    pub store_grace: Option<Nanos>,
+    /// How long a node goes on without its head.
+    pub head_grace: Option<Nanos>,
+    /// The model time after which a run counts as stuck.
+    pub max_time: Option<Nanos>,
+}
+
+/// A name in the file, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// Its line.
+    pub line: usize,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its line in the file.
+    pub line: usize,
+    /// What it does.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Store a value.
+    Put(Put),
+    /// Submit tasks.
+    Submit(Box<Submit>),
+    /// Get results.
+    Get(Get),
+    /// Wait for some of several results.
+    Wait(Wait),
+    /// Drop references.
+    Release(Vec<Name>),
+    /// Free values by hand.
+    Free(Vec<Name>),
+    /// Cancel tasks.
+    Cancel(Vec<Name>),
+    /// Build, run, write and compare a Dataset.
+    Dataset(Box<DatasetStep>),
+    /// Run lists of steps concurrently.
+    Parallel(Vec<Vec<Step>>),
+    /// Let model time pass.
+    Sleep(Nanos),
+    /// Wait until nothing is in flight, at most so long.
+    Settle(Nanos),
+    /// Something goes wrong, or is mended.
+    Fault(Fault),
+    /// Something must be true.
+    Assert(Assert),
+}
+
+/// Something goes wrong, or is mended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fault {
+    /// The process ends; peers see their connections close.
+    Kill(Name),
+    /// The machine goes silent and ends.
+    PowerOff(Name),
+    /// The process stands still.
+    Pause(Name),
+    /// It goes on.
+    Resume(Name),
+    /// The node's next life begins.
+    Restart(Name),
+    /// Messages between two nodes vanish; only those from the first to the second if `oneway`.
+    Partition {
+        /// The first node.
+        a: Name,
+        /// The second node.
+        b: Name,
+        /// Whether the other direction still works.
+        oneway: bool,
+    },
+    /// Ends the partition of two nodes, or all partitions.
+    Heal(Option<(Name, Name)>),
+    /// A node joins.
+    AddNode(Node),
+    /// A node loses its copy of an object.
+    Evict {
+        /// The object.
+        object: Name,
+        /// The node.
+        node: Name,
+        /// Whether also a primary copy goes.
+        force: bool,
+    },
+}
+
+/// Faults with the moment they happen at.
+#[derive(Clone, Debug)]
+pub struct PlannedFault {
+    /// Its line.
+    pub line: usize,
+    /// When.
+    pub trigger: Trigger,
+    /// What happens, in order.
+    pub actions: Vec<(usize, Fault)>,
+}
+
+/// When a planned fault happens.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// At this model time after the first step began.
+    At(Nanos),
+    /// When so many tasks of a label are finished.
+    Finished {
+        /// The label: the name a task was submitted under, or a Dataset operator.
+        label: Name,
+        /// How many.
+        goal: Goal,
+    },
+    /// When the object has a value somewhere.
+    Sealed(Name),
+}
+
+/// How many tasks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// So many.
+    Count(u64),
+    /// Such a share, in percent, of those the file submits or the Dataset operator has.
+    Percent(f64),
+}
+
+/// Store a value.
+#[derive(Clone, Debug)]
+pub struct Put {
+    /// Its name from now on.
+    pub name: Name,
+    /// What is stored.
+    pub value: Literal,
+}
+
+/// A value as the file writes it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Float(f64),
+    /// Text that does not begin with `$`.
+    Text(String),
+    /// So many bytes that depend on a seed.
+    Bytes(ByteSize, u64),
+    /// A list, whose references stay references.
+    List(Vec<Literal>),
+    /// `$name`: an object.
+    Object(ObjectName),
+}
+
+/// `$x`: the objects called `x`. `$x[2]`: the third of them. `$x[i]`: the one with the number of the submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectName {
+    /// The name.
+    pub name: Name,
+    /// Which of several.
+    pub index: Option<Index>,
+}
+
+/// Which of several objects of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Index {
+    /// The one with this number, from 0.
+    Number(u64),
+    /// The one with the number of the submission.
+    Each,
+}
+
+/// Submit tasks.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// Which function.
+    pub function: &'static Function,
+    /// The names of the results: one name, or one for each of several results. None: the results are dropped at once.
+    pub names: Vec<Name>,
+    /// What the tasks are counted under.
+    pub label: String,
+    /// One argument a parameter, in order.
+    pub args: Vec<Argument>,
+    /// How many times it is submitted.
+    pub count: u64,
+    /// Where it may run.
+    pub place: Place,
+    /// What each holds while it runs.
+    pub resources: Resources,
+    /// Budget for crashes and for losses.
+    pub max_retries: Option<u32>,
+    /// Budget for its own errors.
+    pub retry_exceptions: Option<u32>,
+    /// Number of results.
+    pub returns: u32,
+}
+
+/// One argument.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Argument {
+    /// A number parameter.
+    Number(u64),
+    /// A seed, to which the number of the submission is added.
+    Seed(u64),
+    /// One value or one reference.
+    Value(Literal),
+    /// A value, a reference, or all objects of a name, each an argument of its own.
+    Values(Literal),
+}
+
+/// Where tasks may run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// Anywhere.
+    Any,
+    /// On this node only.
+    On(Name),
+    /// On this node while it lives.
+    Prefer(Name),
+    /// On nodes with these labels.
+    Labels(Labels),
+    /// Evenly over the nodes.
+    Spread,
+}
+
+/// Get results.
+#[derive(Clone, Debug)]
+pub struct Get {
+    /// Whose.
+    pub objects: Vec<ObjectName>,
+    /// What each must be.
+    pub expect: Expect,
+    /// How long.
+    pub timeout: Option<Nanos>,
+}
+
+/// What a result must be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expect {
+    /// A value.
+    Ok,
+    /// This value.
+    Value(Literal),
+    /// A value with this content hash.
+    Hash(u64),
+    /// The same value or the same error as another object.
+    SameAs(ObjectName),
+    /// An error.
+    Error(ExpectedError),
+}
+
+/// What an error must be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpectedError {
+    /// Its kind's name.
+    pub kind: String,
+    /// Its reason code, if the kind has one.
+    pub reason: Option<String>,
+    /// The kind of the error it follows from.
+    pub cause: Option<String>,
+    /// A part of its message.
+    pub message: Option<String>,
+}
+
+/// Wait for some of several results.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    /// Which.
+    pub objects: Vec<ObjectName>,
+    /// How many must be ready.
+    pub count: u64,
+    /// How long.
+    pub timeout: Option<Nanos>,
+    /// How many must be ready at the end. Default: `count`.
+    pub ready: u64,
+}
+
+/// Something must be true: conditions on counters by label (`None`: all labels together), and on copies of objects.
+#[derive(Clone, Debug)]
+pub struct Assert {
+    /// Its line.
+    pub line: usize,
+    /// Counter, label, condition.
+    pub counters: Vec<(Counter, Option<Name>, Condition)>,
+    /// Number of nodes with a copy of an object.
+    pub copies: Vec<(Name, Condition)>,
+    /// Nodes that must, or must not, have a copy.
+    pub held: Vec<(Name, Name, bool)>,
+    /// How long it may take to become true.
+    pub within: Option<Nanos>,
+}
+
+/// What is counted of tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// Tasks submitted.
+    Submitted,
+    /// Attempts that began to execute.
+    Executions,
+    /// Tasks whose results existed at least once.
+    Finished,
+    /// Tasks that failed for good.
+    Failed,
+    /// Attempts repeated after a crash, a dead node or a user error.
+    Retried,
+    /// Finished tasks run again because their results were lost.
+    Rebuilt,
+}
+
+/// A Dataset: where its rows come from, what is done to them, and what becomes of the result.
+#[derive(Clone, Debug)]
+pub struct DatasetStep {
+    /// Its name from now on.
+    pub name: Name,
+    /// Where the rows come from.
+    pub from: Input,
+    /// What is done to them.
+    pub ops: Vec<Op>,
+    /// Whether it is executed now and kept in the cluster.
+    pub materialize: bool,
+    /// A CSV file to write, below the output directory.
+    pub write_csv: Option<String>,
+    /// A directory of Parquet files to write, below the output directory.
+    pub write_parquet: Option<String>,
+    /// A CSV file that the result must equal.
+    pub expect_csv: Option<String>,
+    /// How many rows it must have.
+    pub expect_rows: Option<Condition>,
+    /// Text that the error must contain, if it must fail.
+    pub expect_error: Option<String>,
+    /// How many rows are printed.
+    pub show: Option<u64>,
+}
+
+/// Where the rows of a Dataset come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Another Dataset.
+    Dataset(Name),
+    /// Parquet files: the path as the file is found from here.
+    Parquet(String),
+    /// CSV files.
+    Csv {
+        /// The path as the file is found from here.
+        path: String,
+        /// Text that means null.
+        null: Option<String>,
+        /// What separates fields.
+        delimiter: Option<u8>,
+        /// Whether the first row holds names.
+        header: bool,
+    },
+}
+
+/// One Dataset operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Keep rows.
+    Filter(Expr),
+    /// Keep or compute columns.
+    Select(Vec<Expr>),
+    /// Leave columns out.
+    Drop(Vec<String>),
+    /// Give columns other names.
+    Rename(Vec<(String, String)>),
+    /// Add or replace columns.
+    WithColumn(Vec<(String, Expr)>),
+    /// Look rows up in a small Dataset.
+    Join {
+        /// The small Dataset.
+        with: Name,
+        /// Left and right key columns.
+        on: Vec<(String, String)>,
+        /// Which rows without a match are kept.
+        how: JoinKind,
+    },
+    /// Group and aggregate.
+    GroupBy {
+        /// The grouping columns.
+        keys: Vec<String>,
+        /// Column names and aggregates.
+        agg: Vec<(String, AggText)>,
+    },
+    /// Sort; true means descending.
+    Sort(Vec<(String, bool)>),
+    /// Keep the first rows.
+    Limit(u64),
+}
+
+impl Scenario {
+    /// How many tasks the file submits under each label.
+    pub fn submitted(&self) -> BTreeMap<String, u64> {
+        let mut totals = BTreeMap::new();
+        count(&self.steps, &mut totals);
+        totals
+    }
+}
+
+fn count(steps: &[Step], totals: &mut BTreeMap<String, u64>) {
+    for step in steps {
+        match &step.action {
+            Action::Submit(submit) => *totals.entry(submit.label.clone()).or_default() += submit.count,
+            Action::Parallel(lists) => lists.iter().for_each(|steps| count(steps, totals)),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Conditions on counters and copies.
+
+use super::driver::{Done, Driver};
+use super::report::Failure;
+use super::steps::{failed, unexpected};
+use crate::condition::Condition;
+use crate::file::{Assert, Counter, Name, ObjectName};
+use mobula_runtime::{Counters, Nanos, Question};
+
+/// How long conditions may take to become true unless the file says otherwise: the time counters need to be published.
+const WITHIN: Nanos = Nanos::millis(500);
+/// How often they are looked at.
+const LOOK: Nanos = Nanos::millis(10);
+
+impl Driver {
+    /// Waits until all conditions hold.
+    pub async fn assert(&self, assert: &Assert) -> Done {
+        let (from, within) = (self.now(), assert.within.unwrap_or(WITHIN));
+        loop {
+            let broken = self.broken(assert).await?;
+            if broken.is_empty() {
+                let conditions = assert.counters.len() + assert.copies.len() + assert.held.len();
+                return Ok(format!("{conditions} conditions hold"));
+            }
+            if self.now().saturating_sub(from) >= within {
+                return Err(unexpected(broken.join("; ")));
+            }
+            self.cluster.env().sleep(LOOK).await;
+        }
+    }
+
+    /// What does not hold now.
+    async fn broken(&self, assert: &Assert) -> Result<Vec<String>, Failure> {
+        let mut broken = Vec::new();
+        for (counter, label, condition) in &assert.counters {
+            let found = self.count(*counter, label.as_ref());
+            if !condition.holds(found) {
+                let of = label.as_ref().map_or_else(String::new, |label| format!(" of {}", label.text));
+                broken.push(format!("{}{of}: expected {condition}, found {found}", counter.word()));
+            }
+        }
+        for (object, condition) in &assert.copies {
+            let copies = self.copies(object).await?;
+            if !condition.holds(copies.len() as u64) {
+                broken.push(copies_wrong(object, condition, &copies));
+            }
+        }
+        for (object, node, held) in &assert.held {
+            let copies = self.copies(object).await?;
+            if copies.contains(&node.text) != *held {
+                let wanted = if *held { "a copy" } else { "no copy" };
+                let found = copies.join(", ");
+                broken.push(format!("{}: expected {wanted} on {}, found copies on [{found}]", object.text, node.text));
+            }
+        }
+        Ok(broken)
+    }
+
+    fn count(&self, counter: Counter, label: Option<&Name>) -> u64 {
+        let of = |counters: &Counters| match counter {
+            Counter::Submitted => counters.submitted,
+            Counter::Executions => counters.executions,
+            Counter::Finished => counters.finished,
+            Counter::Failed => counters.failed,
+            Counter::Retried => counters.retried,
+            Counter::Rebuilt => counters.rebuilt,
+        };
+        match label {
+            Some(label) => of(&self.context().counters(&label.text)),
+            None => self.context().progress().borrow().iter().map(|(_, counters)| of(counters)).sum(),
+        }
+    }
+
+    /// Names of the nodes that have a copy.
+    async fn copies(&self, object: &Name) -> Result<Vec<String>, Failure> {
+        let reference = self.one(&ObjectName { name: object.clone(), index: None }, 0)?;
+        let copies = self.context().ask(|reply| Question::Copies(reference.id(), reply)).await;
+        copies.map_err(|error| failed(&error))
+    }
+}
+
+fn copies_wrong(object: &Name, condition: &Condition, copies: &[String]) -> String {
+    format!("copies of {}: expected {condition}, found {} on [{}]", object.text, copies.len(), copies.join(", "))
+}

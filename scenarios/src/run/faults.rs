@@ -1,0 +1,132 @@
+//! Injecting faults, as steps and when their trigger comes.
+
+use super::driver::{Done, Driver};
+use super::node_spec;
+use super::report::Failure;
+use crate::file::{Fault, Goal, Name, ObjectName, PlannedFault, Trigger};
+use mobula_sim::FaultError;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A planned fault, waiting for its trigger.
+pub(super) struct Armed<'a> {
+    driver: &'a Driver,
+    fault: &'a PlannedFault,
+    fired: AtomicBool,
+}
+
+impl Armed<'_> {
+    /// Waits for the trigger, then does what is planned.
+    pub async fn run(&self) -> Result<(), Failure> {
+        let file = &self.driver.scenario.file;
+        self.driver.triggered(&self.fault.trigger).await.map_err(|why| why.at(file, self.fault.line))?;
+        self.fired.store(true, Ordering::Relaxed);
+        for (line, action) in &self.fault.actions {
+            let done = self.driver.inject(action).await.map_err(|why| why.at(file, *line))?;
+            let what = format!("{action} {}", self.fault.trigger);
+            self.driver.journal.note(self.driver.now(), &what, &done);
+        }
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// The planned faults of the scenario.
+    pub fn arm(&self) -> Vec<Armed<'_>> {
+        let armed = |fault| Armed { driver: self, fault, fired: AtomicBool::new(false) };
+        self.scenario.faults.iter().map(armed).collect()
+    }
+
+    /// A fault that never happens makes its scenario say nothing.
+    pub fn no_fault_left(&self, armed: &[Armed<'_>]) -> Result<(), Failure> {
+        match armed.iter().find(|armed| !armed.fired.load(Ordering::Relaxed)) {
+            None => Ok(()),
+            Some(armed) => {
+                let message = format!("the steps were over before the fault came: {}", armed.fault.trigger);
+                Err(Failure::new("fault", message).at(&self.scenario.file, armed.fault.line))
+            }
+        }
+    }
+
+    async fn triggered(&self, trigger: &Trigger) -> Result<(), Failure> {
+        match trigger {
+            Trigger::At(time) => self.cluster.env().sleep_until(self.began + *time).await,
+            Trigger::Finished { label, goal } => {
+                let mut progress = self.context().progress();
+                while !self.reached(label, *goal) {
+                    progress.changed().await.map_err(|_| gone())?;
+                }
+            }
+            Trigger::Sealed(name) => {
+                let mut progress = self.context().progress();
+                let name = ObjectName { name: name.clone(), index: None };
+                let object = loop {
+                    let found = self.state().objects.get(&name.name.text).and_then(|objects| objects.first().cloned());
+                    match found {
+                        Some(object) => break object,
+                        // Every step that makes an object submits or puts, which changes the progress.
+                        None => progress.changed().await.map_err(|_| gone())?,
+                    }
+                };
+                let waited = self.context().wait(&[object], 1, None).await;
+                waited.map_err(|error| super::steps::failed(&error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether so many tasks of a label are finished.
+    fn reached(&self, label: &Name, goal: Goal) -> bool {
+        let finished = self.context().counters(&label.text).finished;
+        match goal {
+            Goal::Count(count) => finished >= count,
+            Goal::Percent(share) => {
+                let announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner).get(&label.text).copied();
+                let total = announced.or_else(|| self.scenario.submitted().get(&label.text).copied());
+                // Not planned yet: nothing is finished either.
+                total.is_some_and(|total| finished as f64 * 100.0 >= share * total as f64)
+            }
+        }
+    }
+
+    /// Injects a fault now. One that the world cannot do is skipped, visibly.
+    pub async fn inject(&self, fault: &Fault) -> Done {
+        match self.try_inject(fault).await {
+            Ok(done) => Ok(done.to_owned()),
+            Err(FaultError::Unsupported { why, .. }) => Ok(format!("SKIPPED, {why}")),
+            Err(why) => Err(Failure::new("fault", why.to_string())),
+        }
+    }
+
+    async fn try_inject(&self, fault: &Fault) -> Result<&'static str, FaultError> {
+        let cluster = &self.cluster;
+        match fault {
+            Fault::Kill(node) => cluster.kill(&node.text).await.map(|()| "killed"),
+            Fault::PowerOff(node) => cluster.power_off(&node.text).await.map(|()| "off"),
+            Fault::Pause(node) => cluster.pause(&node.text).await.map(|()| "paused"),
+            Fault::Resume(node) => cluster.resume(&node.text).await.map(|()| "resumed"),
+            Fault::Restart(node) => {
+                cluster.restart(&node.text).await?;
+                cluster.joined(&[&node.text]).await.map(|()| "joined again")
+            }
+            Fault::Partition { a, b, oneway: false } => cluster.partition(&a.text, &b.text).await.map(|()| "cut"),
+            Fault::Partition { a, b, oneway: true } => cluster.partition_oneway(&a.text, &b.text).await.map(|()| "cut"),
+            Fault::Heal(None) => cluster.heal_all().await.map(|()| "healed"),
+            Fault::Heal(Some((a, b))) => cluster.heal(&a.text, &b.text).await.map(|()| "healed"),
+            Fault::AddNode(node) => {
+                cluster.add_node(node_spec(node)).await?;
+                cluster.joined(&[&node.name.text]).await.map(|()| "joined")
+            }
+            Fault::Evict { object, node, force } => {
+                let found = self.state().objects.get(&object.text).and_then(|objects| objects.first().cloned());
+                let Some(found) = found else { return Ok("there is no such object yet") };
+                let evicted = cluster.evict(&node.text, found.id(), *force).await?;
+                Ok(if evicted { "evicted" } else { "there was no copy to evict" })
+            }
+        }
+    }
+}
+
+fn gone() -> Failure {
+    Failure::new("fault", "the driver's own node is gone")
+}

@@ -1,0 +1,127 @@
+//! What is known of a run while it goes on: outside the world, so that it survives a run that panics or gets stuck.
+
+use super::{Options, print};
+use crate::file::Scenario;
+use mobula_runtime::{Counters, Nanos, Progress};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use xxhash_rust::xxh3::Xxh3;
+
+/// The results so far, and the steps under way.
+pub(super) struct Journal {
+    inner: Mutex<Inner>,
+    prints: bool,
+}
+
+#[derive(Default)]
+struct Inner {
+    steps: usize,
+    /// Lines of the steps under way.
+    running: BTreeSet<usize>,
+    /// The line of the step that failed.
+    failed: Option<usize>,
+    /// Results by name: hash of the value, or error.
+    results: BTreeMap<String, String>,
+    totals: Counters,
+}
+
+impl Journal {
+    pub fn new(options: &Options) -> Self {
+        Self { inner: Mutex::default(), prints: !options.quiet && !options.json }
+    }
+
+    /// Whether people watch.
+    pub fn prints(&self) -> bool {
+        self.prints
+    }
+
+    /// Says what is about to be played.
+    pub fn begin(&self, scenario: &Scenario, options: &Options) {
+        if self.prints {
+            print::heading(scenario, options);
+        }
+    }
+
+    /// A step begins.
+    pub fn started(&self, line: usize) {
+        self.lock().running.insert(line);
+    }
+
+    /// A step is over; prints its line.
+    pub fn ended(&self, line: usize, at: Nanos, what: &str, result: Result<&str, &str>) {
+        let mut inner = self.lock();
+        inner.running.remove(&line);
+        inner.steps += 1;
+        if result.is_err() {
+            inner.failed.get_or_insert(line);
+        }
+        if self.prints {
+            print::step(inner.steps, at, what, result);
+        }
+    }
+
+    /// Something that happens beside the steps; prints its line.
+    pub fn note(&self, at: Nanos, what: &str, result: &str) {
+        if self.prints {
+            print::note(at, what, result);
+        }
+    }
+
+    /// Prints a table or other text.
+    pub fn show(&self, text: &str) {
+        if self.prints {
+            print::text(text);
+        }
+    }
+
+    /// A result that must be the same in all worlds.
+    pub fn result(&self, name: String, result: String) {
+        self.lock().results.insert(name, result);
+    }
+
+    /// The tasks so far.
+    pub fn progress(&self, progress: &Progress) {
+        let mut totals = Counters::default();
+        for (_, counters) in progress {
+            totals.submitted += counters.submitted;
+            totals.executions += counters.executions;
+            totals.finished += counters.finished;
+            totals.failed += counters.failed;
+            totals.retried += counters.retried;
+            totals.rebuilt += counters.rebuilt;
+        }
+        self.lock().totals = totals;
+    }
+
+    /// The line of the step that failed, or else of one that is under way.
+    pub fn line(&self) -> Option<usize> {
+        let inner = self.lock();
+        inner.failed.or_else(|| inner.running.last().copied())
+    }
+
+    /// A hash of all results.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = Xxh3::new();
+        for (name, result) in &self.lock().results {
+            hasher.update(format!("{name} = {result}\n").as_bytes());
+        }
+        hasher.digest()
+    }
+
+    /// Sums over all tasks of the driver.
+    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+        let totals = self.lock().totals;
+        BTreeMap::from([
+            ("submitted", totals.submitted),
+            ("executions", totals.executions),
+            ("finished", totals.finished),
+            ("failed", totals.failed),
+            ("retried", totals.retried),
+            ("rebuilt", totals.rebuilt),
+        ])
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

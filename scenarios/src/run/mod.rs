@@ -1,0 +1,184 @@
+//! Playing scenarios.
+//!
+//! One driver task executes the steps in order; `parallel` lists and planned faults run inside the same task, so that a
+//! simulated run is a function of file and seed. After the last step the conditions of `[expect]` are checked, the network
+//! heals, paused nodes go on, all references are dropped, and the ledgers of all nodes must become clean.
+
+mod assertions;
+mod compare;
+mod dataset;
+mod driver;
+mod faults;
+mod journal;
+mod print;
+mod report;
+mod steps;
+mod words;
+
+pub use report::{Failure, Outcome, Report};
+
+use crate::file::{self, Scenario};
+use driver::Driver;
+use journal::Journal;
+use mobula_runtime::{Nanos, WorldKind};
+use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, RunOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A run that takes longer in its own time is stuck, unless the file says otherwise.
+const MAX_TIME: Nanos = Nanos::secs(120);
+/// The simulator gives up this much later than the driver, who can say what it waits for.
+const MARGIN: Nanos = Nanos::secs(60);
+
+/// How to run scenarios.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// In which world.
+    pub world: WorldKind,
+    /// Of all random numbers.
+    pub seed: u64,
+    /// Where results are written. Default: `out/` and the file's name.
+    pub out: Option<PathBuf>,
+    /// Print one document instead of lines.
+    pub json: bool,
+    /// Write the event log into this file.
+    pub trace: Option<PathBuf>,
+    /// Real world: the program to start as head and nodes. Default: this one.
+    pub program: Option<PathBuf>,
+    /// Print nothing.
+    pub quiet: bool,
+}
+
+impl Default for Options {
+    /// The simulator of this build, seed 0, lines for people.
+    fn default() -> Self {
+        let RunOptions { world, seed, program, .. } = RunOptions::default();
+        Self { world, seed, out: None, json: false, trace: None, program, quiet: false }
+    }
+}
+
+/// Runs one file and prints what happens, as it happens.
+///
+/// Must not be called from inside an async runtime. Never panics for what the file, the cluster or a task does.
+pub fn run_file(path: &Path, options: &Options) -> Report {
+    let report = match file::read(path) {
+        Err(why) => Report::refused(path, options, why.to_string()),
+        Ok(scenario) if !scenario.worlds.is_empty() && !scenario.worlds.contains(&options.world) => {
+            let worlds: Vec<String> = scenario.worlds.iter().map(ToString::to_string).collect();
+            let message = format!("{} is for {}, not for {}", scenario.file, worlds.join(" and "), options.world);
+            Report::refused(path, options, message)
+        }
+        Ok(scenario) => play(scenario, options),
+    };
+    print::report(&report, options);
+    report
+}
+
+/// Runs a file, or all `*.toml` files of a directory in the order of their names, with a summary. The files of a directory
+/// that are not for the world are left out, visibly.
+pub fn run_path(path: &Path, options: &Options) -> Vec<Report> {
+    if !path.is_dir() {
+        return vec![run_file(path, options)];
+    }
+    let files = match scenario_files(path) {
+        Ok(files) if !files.is_empty() => files,
+        Ok(_) => return vec![refuse(path, options, format!("{}: no scenario (*.toml) in it", path.display()))],
+        Err(why) => return vec![refuse(path, options, format!("{}: {why}", path.display()))],
+    };
+    let reports: Vec<Report> = files.iter().map(|file| run_file(file, options)).collect();
+    print::summary(&reports, options);
+    reports
+}
+
+fn refuse(path: &Path, options: &Options, message: String) -> Report {
+    let report = Report::refused(path, options, message);
+    print::report(&report, options);
+    report
+}
+
+/// The `*.toml` files of a directory, sorted.
+fn scenario_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The exit code of several runs: the worst, known failures aside. A panic is worse than a failure.
+pub fn exit_code(reports: &[Report]) -> u8 {
+    let code = |report: &Report| if report.is_known_failure() && reports.len() > 1 { 0 } else { report.exit_code() };
+    reports.iter().map(code).max().unwrap_or(0)
+}
+
+fn play(scenario: Scenario, options: &Options) -> Report {
+    let bound = scenario.settings.max_time.unwrap_or(MAX_TIME);
+    let run_options = RunOptions {
+        world: options.world,
+        seed: options.seed,
+        trace: options.trace.is_some(),
+        max_time: bound + MARGIN,
+        program: options.program.clone(),
+    };
+    let stem = Path::new(&scenario.file).file_stem().unwrap_or_default();
+    let out = options.out.clone().unwrap_or_else(|| Path::new("out").join(stem));
+    let journal = Arc::new(Journal::new(options));
+    journal.begin(&scenario, options);
+    let (plan, told) = (Arc::new(scenario), journal.clone());
+    let shared = plan.clone();
+    let run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
+        Driver::new(cluster, shared, told, out).play(bound).await
+    });
+    let lines = run.lines.clone();
+    let mut report = Report::of(&plan, options, run);
+    if let (Some(failure), Some(line)) = (&mut report.failure, journal.line()) {
+        *failure = failure.clone().at(&plan.file, line);
+    }
+    report.digest = journal.digest();
+    report.counters = journal.counters();
+    if let Some(trace) = &options.trace {
+        match std::fs::write(trace, lines.join("\n") + "\n") {
+            Ok(()) => report.trace = Some(trace.clone()),
+            Err(why) => {
+                report.outcome = Outcome::Refused;
+                report.failure = Some(Failure::new("trace", format!("cannot write {}: {why}", trace.display())));
+            }
+        }
+    }
+    report
+}
+
+fn spec(scenario: &Scenario) -> ClusterSpec {
+    let (file, defaults, link) = (&scenario.settings, ClusterSettings::default(), LinkSpec::default());
+    ClusterSpec {
+        nodes: scenario.cluster.nodes.iter().map(node_spec).collect(),
+        settings: ClusterSettings {
+            health_period: file.health_period.unwrap_or(defaults.health_period),
+            health_timeout: file.health_timeout.unwrap_or(defaults.health_timeout),
+            head_grace: file.head_grace.unwrap_or(defaults.head_grace),
+            inline: file.inline.unwrap_or(defaults.inline),
+            store_grace: file.store_grace.unwrap_or(defaults.store_grace),
+            driver_store: defaults.driver_store,
+        },
+        link: LinkSpec {
+            latency: scenario.cluster.latency.map_or(link.latency, |latency| (latency, latency)),
+            bandwidth: scenario.cluster.bandwidth.unwrap_or(link.bandwidth),
+        },
+    }
+}
+
+fn node_spec(node: &file::Node) -> NodeSpec {
+    NodeSpec {
+        name: node.name.text.clone(),
+        resources: node.resources.clone(),
+        labels: node.labels.clone(),
+        store: node.store,
+    }
+}
+
+#[cfg(test)]
+mod tests;

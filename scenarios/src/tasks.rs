@@ -1,0 +1,238 @@
+//! The built-in tasks. All are deterministic unless they say otherwise: run again, they return the same bytes.
+//!
+//! Sizes are bytes and times nanoseconds; files write them with units. [`FUNCTIONS`] says which parameters a file may name.
+
+mod table;
+
+pub use table::{FUNCTIONS, Function, Kind, Param, function};
+
+use crate::value::Value;
+use mobula_runtime::{Blob, Context, Nanos, Rest, Result, WorldKind, charge, task};
+
+/// Bytes that depend on `seed` alone (SplitMix64, Steele et al. 2014).
+pub fn content(bytes: u64, seed: u64) -> Blob {
+    let mut state = seed;
+    let mut out = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0) + 8);
+    while (out.len() as u64) < bytes {
+        out.extend_from_slice(&split_mix(&mut state).to_le_bytes());
+    }
+    out.truncate(usize::try_from(bytes).unwrap_or(0));
+    out.into()
+}
+
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+/// Charges a pass over `bytes` at 1 GB/s in simulation; the real world takes the time it takes.
+fn charge_pass(bytes: usize) {
+    charge(Nanos(bytes as u64));
+}
+
+fn hex(value: &Value) -> Value {
+    Value::Text(format!("{:016x}", value.hash()))
+}
+
+fn charge_reading(value: &Value) {
+    if let Value::Bytes(bytes) = value {
+        charge_pass(bytes.len());
+    }
+}
+
+/// So many bytes that depend on the seed alone.
+#[task]
+pub fn produce(bytes: u64, seed: u64) -> Value {
+    charge(Nanos(bytes));
+    Value::Bytes(content(bytes, seed))
+}
+
+/// As many results as asked for, each of `bytes` bytes that depend on the seed and the result's position.
+#[task(many)]
+pub fn produce_many(bytes: u64, seed: u64, returns: u64) -> Vec<Value> {
+    charge(Nanos(bytes.saturating_mul(returns)));
+    (0..returns).map(|index| Value::Bytes(content(bytes, seed.wrapping_add(index)))).collect()
+}
+
+/// Reads all arguments; the hash of their contents as text.
+#[task]
+pub fn consume(xs: Rest<Value>) -> Value {
+    xs.0.iter().for_each(charge_reading);
+    match &xs.0[..] {
+        [one] => hex(one),
+        _ => hex(&Value::List(xs.0)),
+    }
+}
+
+/// As many bytes as `x` has, derived from them.
+#[task]
+pub fn chain(x: Value) -> Result<Value, String> {
+    let Value::Bytes(bytes) = &x else { return Err(format!("`chain` takes bytes, not {x}")) };
+    charge_pass(bytes.len() * 2);
+    Ok(Value::Bytes(content(bytes.len() as u64, x.hash())))
+}
+
+/// The sum of numbers: whole if all are.
+#[task]
+pub fn sum(xs: Rest<Value>) -> Result<Value, String> {
+    let mut whole = Some(0_i64);
+    let mut float = 0.0;
+    for x in &xs.0 {
+        match x {
+            Value::Int(n) => {
+                whole = whole.and_then(|sum| sum.checked_add(*n));
+                float += *n as f64;
+            }
+            Value::Float(n) => {
+                whole = None;
+                float += n;
+            }
+            other => return Err(format!("`sum` takes numbers, not {other}")),
+        }
+    }
+    Ok(whole.map_or(Value::Float(float), Value::Int))
+}
+
+/// The hash of `x` as text.
+#[task]
+pub fn hash(x: Value) -> Value {
+    charge_reading(&x);
+    hex(&x)
+}
+
+/// `x` itself.
+#[task]
+pub fn echo(x: Value) -> Value {
+    x
+}
+
+/// Fails in its first `times` executions, then returns.
+#[task]
+pub fn fail(context: Context, times: u64) -> Result<Value, String> {
+    match u64::from(context.attempt()) {
+        attempt if attempt <= times => Err(format!("failing on purpose in execution {attempt} of {times}")),
+        _ => Ok(Value::Text("done".to_owned())),
+    }
+}
+
+/// Kills its worker in its first `times` executions, then returns.
+#[task]
+pub fn crash(context: Context, times: u64) -> Value {
+    let attempt = u64::from(context.attempt());
+    if attempt <= times {
+        mobula_runtime::crash(&format!("crashing on purpose in execution {attempt} of {times}"));
+    }
+    Value::Text("done".to_owned())
+}
+
+/// Submits `crash(times)` with its own `max_retries`, waits for its end, and returns how often it was executed.
+#[task]
+pub async fn crash_inside(context: Context, times: u64, max_retries: u64) -> Result<Value, String> {
+    let retries = u32::try_from(max_retries).unwrap_or(u32::MAX);
+    let label = format!("crash_inside {times} {max_retries}");
+    let inner = crash(times).label(&label).max_retries(retries).submit(&context).map_err(|e| e.to_string())?;
+    // Its error is what was asked for; the counters say how often it ran.
+    let _ = context.get(&inner).await;
+    let mut progress = context.progress();
+    loop {
+        let counters = context.counters(&label);
+        if counters.finished + counters.failed > 0 {
+            return Ok(Value::Int(i64::try_from(counters.executions).unwrap_or(i64::MAX)));
+        }
+        progress.changed().await.map_err(|_| "the node was shut down".to_owned())?;
+    }
+}
+
+/// Waits without using a cpu, then returns.
+#[task]
+pub async fn sleep(context: Context, time: u64) -> Value {
+    context.env().sleep(Nanos(time)).await;
+    Value::Text("slept".to_owned())
+}
+
+/// Waits without using a cpu, then returns so many bytes that depend on the seed alone.
+#[task]
+pub async fn produce_slowly(context: Context, bytes: u64, seed: u64, time: u64) -> Value {
+    context.env().sleep(Nanos(time)).await;
+    Value::Bytes(content(bytes, seed))
+}
+
+/// Keeps a cpu busy for `cost`: charged in simulation, spun in the real world.
+#[task]
+pub fn spin(context: Context, cost: u64) -> Value {
+    charge(Nanos(cost));
+    if context.env().world() == WorldKind::Real {
+        let began = context.env().now();
+        while context.env().now().saturating_sub(began) < Nanos(cost) {
+            std::hint::spin_loop();
+        }
+    }
+    Value::Text("spun".to_owned())
+}
+
+/// A tree of tasks, each of which waits for its `fanout` children; the number of tasks in it.
+#[task]
+pub async fn tree(context: Context, depth: u64, fanout: u64) -> Result<Value> {
+    let mut tasks = 1_i64;
+    if depth > 0 {
+        let children = (0..fanout).map(|_| tree(depth - 1, fanout).submit(&context));
+        let children = children.collect::<Result<Vec<_>>>()?;
+        for child in context.get_all(&children).await? {
+            if let Value::Int(below) = child {
+                tasks = tasks.saturating_add(below);
+            }
+        }
+    }
+    Ok(Value::Int(tasks))
+}
+
+/// `x`, handed down through `depth` nested tasks and back up, each waiting for the next.
+#[task]
+pub async fn nest(context: Context, x: Value, depth: u64) -> Result<Value> {
+    if depth == 0 {
+        return Ok(x);
+    }
+    let inner = nest(x, depth - 1).submit(&context)?;
+    context.get(&inner).await
+}
+
+/// Puts so many bytes and returns a list with the reference: the node that ran the task owns them.
+#[task]
+pub async fn put_inside(context: Context, bytes: u64, seed: u64) -> Result<Value> {
+    let inner = context.put(&Value::Bytes(content(bytes, seed))).await?;
+    Ok(Value::List(vec![Value::Ref(inner)]))
+}
+
+/// Reads the references inside its argument; the hash of their values as text.
+#[task]
+pub async fn read_inside(context: Context, x: Value) -> Result<Value> {
+    let mut read = Vec::new();
+    for reference in x.refs() {
+        read.push(context.get(reference).await?);
+    }
+    Ok(hex(&Value::List(read)))
+}
+
+/// Between 1 byte and 1 MiB, how many and which depending on the seed alone.
+#[task]
+pub fn random_size(seed: u64) -> Value {
+    let bytes = 1 + split_mix(&mut seed.clone()) % (1 << 20);
+    charge(Nanos(bytes));
+    Value::Bytes(content(bytes, seed))
+}
+
+/// So many bytes, others in each execution.
+#[task]
+pub fn nondeterministic(context: Context, bytes: u64) -> Value {
+    let seed = context.env().rng("nondeterministic").next_u64() ^ u64::from(context.attempt());
+    Value::Bytes(content(bytes, seed))
+}
+
+/// Takes so much memory of its worker, writes to all of it, and gives it back; the number of bytes.
+#[task]
+pub fn allocate(bytes: u64) -> Value {
+    charge(Nanos(bytes));
+    Value::Int(content(bytes, 0).len() as i64)
+}

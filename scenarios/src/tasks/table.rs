@@ -1,0 +1,96 @@
+//! What a file may say of each built-in task.
+
+/// A task that files may submit.
+#[derive(Debug)]
+pub struct Function {
+    /// What files call it.
+    pub name: &'static str,
+    /// What the runtime calls it.
+    pub path: &'static str,
+    /// Its parameters, in order.
+    pub params: &'static [Param],
+}
+
+/// A parameter of a built-in task.
+#[derive(Debug)]
+pub struct Param {
+    /// The key that gives it, except for values, which are given in `args`.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it is when the file does not say.
+    pub default: Option<u64>,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A number of bytes.
+    Bytes,
+    /// A number.
+    Count,
+    /// The number of results asked for.
+    Returns,
+    /// A number that each of many submissions counts up, so that their results differ.
+    Seed,
+    /// A time.
+    Time,
+    /// One argument.
+    Value,
+    /// All further arguments.
+    Values,
+}
+
+const fn param(name: &'static str, kind: Kind) -> Param {
+    Param { name, kind, default: None }
+}
+
+const fn seed() -> Param {
+    Param { name: "seed", kind: Kind::Seed, default: Some(0) }
+}
+
+const fn bytes() -> Param {
+    param("bytes", Kind::Bytes)
+}
+
+const X: Param = param("x", Kind::Value);
+const XS: Param = param("xs", Kind::Values);
+
+macro_rules! functions {
+    ($($name:ident($($param:expr),*);)*) => {
+        &[$(Function {
+            name: stringify!($name),
+            path: concat!("mobula_scenarios::tasks::", stringify!($name)),
+            params: &[$($param),*],
+        }),*]
+    };
+}
+
+/// All built-in tasks.
+pub static FUNCTIONS: &[Function] = functions! {
+    produce(bytes(), seed());
+    produce_many(bytes(), seed(), param("returns", Kind::Returns));
+    produce_slowly(bytes(), seed(), param("time", Kind::Time));
+    consume(XS);
+    chain(X);
+    sum(XS);
+    hash(X);
+    echo(X);
+    fail(param("times", Kind::Count));
+    crash(param("times", Kind::Count));
+    crash_inside(param("times", Kind::Count), param("inner_retries", Kind::Count));
+    sleep(param("time", Kind::Time));
+    spin(param("cost", Kind::Time));
+    tree(param("depth", Kind::Count), param("fanout", Kind::Count));
+    nest(X, param("depth", Kind::Count));
+    put_inside(bytes(), seed());
+    read_inside(X);
+    random_size(seed());
+    nondeterministic(bytes());
+    allocate(bytes());
+};
+
+/// The built-in task of this name.
+pub fn function(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.name == name)
+}
