@@ -43,7 +43,8 @@ mod tests;
 use super::policy::{lacking, mix};
 use super::{Decision, Policy, Refusal, Request};
 use crate::member::{ClusterView, Member, NodeLoad};
-use crate::{Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Resources, SchedulingClass, Violation};
+use crate::{Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Placement, Resources};
+use crate::{SchedulingClass, Violation};
 use ledger::Ledger;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -264,7 +265,9 @@ impl Local {
 
     /// Another node with room for `class`; with `even_busy`, one that could ever have room will do.
     fn spill_target(&mut self, class: &SchedulingClass, hops: u8, even_busy: bool) -> Option<Incarnation> {
-        if hops >= MAX_HOPS {
+        // A class that is bound to this node, also softly, waits for it while it takes work.
+        let bound = matches!(&class.placement, Placement::Node { name, .. } if *name == self.member.name);
+        if hops >= MAX_HOPS || bound && !even_busy {
             return None;
         }
         self.draws += 1;

@@ -116,6 +116,20 @@ fn spills_back_to_room_elsewhere_with_bounded_hops() {
 }
 
 #[test]
+fn what_prefers_this_node_waits_for_it() {
+    let mut local = local(1);
+    step(&mut local, view(&[(1, 1, 1), (2, 1, 1)]));
+    step(&mut local, ask(lease(1, 1), 1, 0));
+    let placement = crate::Placement::Node { name: "N1".into(), soft: true };
+    let class = Arc::new(SchedulingClass { placement, ..(*class(Resources::cpus(1))).clone() });
+    let asked = Event::Request { from: owner(1), lease: lease(1, 2), class, hops: 0 };
+    assert!(step(&mut local, asked).is_empty(), "although N2 has room");
+    assert!(step(&mut local, view(&[(1, 1, 0), (2, 1, 1)])).is_empty());
+    let ended = Effect::Ended { lease: lease(1, 1) };
+    assert_eq!(step(&mut local, Event::Return { lease: lease(1, 1) }), [ended, grant(lease(1, 2))]);
+}
+
+#[test]
 fn draining_refuses_or_sends_on_and_lets_the_granted_run() {
     let mut local = local(1);
     step(&mut local, ask(lease(1, 1), 1, 0));
