@@ -1,0 +1,135 @@
+//! The program as a person starts it: the main job in the worlds of this build, and what wrong input is answered with.
+#![cfg(not(madsim))]
+#![allow(clippy::disallowed_methods, reason = "this test starts the program and writes the files it is given")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const FLIGHTS: &str = "scenarios/flights.toml";
+
+fn mobula(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mobula"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    command.output().expect("the program starts")
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A folder of this test's own, gone when it ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mobula-cli-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a temporary folder can be made");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("a temporary file can be written");
+        path.to_string_lossy().into_owned()
+    }
+
+    /// A scenario of one node and one step.
+    fn scenario(&self, step: &str) -> String {
+        let scenario = format!("name = \"x\"\nsteps = [{{ {step} }}]\n[cluster]\nnodes = [{{ name = \"A\", cpus = 1 }}]\n");
+        self.write("scenario.toml", scenario.as_bytes())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program must end with `code` and say every one of `words`, and must not panic.
+fn refused(arguments: &[&str], code: i32, words: &[&str]) {
+    let output = mobula(arguments);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?} said: {said}");
+    for word in words {
+        assert!(said.contains(word), "{arguments:?} does not say `{word}`: {said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn the_main_job_is_right_on_turmoil_and_on_processes() {
+    let folder = Folder::new("job");
+    for world in ["turmoil", "real"] {
+        let out = folder.0.join(world);
+        let output = mobula(&["run", FLIGHTS, "--world", world, "--out", &out.to_string_lossy()]);
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("kill B") && said.contains("as expected"), "{said}");
+        for answer in ["carriers", "worst_routes", "months", "manufacturers"] {
+            let name = format!("{answer}.csv");
+            let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/data/nycflights13/expected").join(&name);
+            equal(&out.join(&name), &expected);
+        }
+    }
+}
+
+/// Cell by cell: text and whole numbers to the letter, fractions to 1e-9 of their size.
+fn equal(found: &Path, expected: &Path) {
+    let [found_text, expected_text] =
+        [found, expected].map(|path| std::fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display())));
+    assert_eq!(found_text.lines().count(), expected_text.lines().count(), "{}", found.display());
+    for (row, (a, b)) in found_text.lines().zip(expected_text.lines()).enumerate() {
+        for (a, b) in a.split(',').zip(b.split(',')) {
+            let near = match (a.parse::<f64>(), b.parse::<f64>()) {
+                (Ok(a), Ok(b)) => (a - b).abs() <= 1e-9 * b.abs(),
+                _ => false,
+            };
+            assert!(a == b || (near && a.contains('.')), "{}:{}: `{a}` is not `{b}`", found.display(), row + 1);
+        }
+    }
+}
+
+#[test]
+fn a_run_is_a_function_of_its_seed() {
+    let folder = Folder::new("seed");
+    let output = mobula(&["check", FLIGHTS, "--seed", "7", "--out", &folder.0.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("all equal in both processes"));
+}
+
+#[test]
+fn wrong_scenarios_are_answered_with_the_line_and_the_nearest_word() {
+    let folder = Folder::new("scenario");
+    refused(&["run", "nothing.toml"], 2, &["nothing.toml"]);
+    let path = folder.scenario("sumbit = \"echo\", as = \"y\"");
+    refused(&["run", &path], 2, &["scenario.toml:2", "unknown verb `sumbit`", "did you mean `submit`"]);
+    let path = folder.scenario("submit = \"echo\", as = \"y\", args = [1], on = \"Z\"");
+    refused(&["run", &path], 2, &["scenario.toml:2", "no node `Z`"]);
+    refused(&["run", FLIGHTS, "--world", "mars"], 2, &["`mars`", "turmoil"]);
+    refused(&["run", FLIGHTS, "--world", "madsim"], 2, &["cargo madsim-run"]);
+}
+
+#[test]
+fn wrong_data_is_answered_with_the_file_and_the_place() {
+    let folder = Folder::new("data");
+    let dataset = |file: &str, more: &str| folder.scenario(&format!("dataset = \"d\", from = \"{file}\", {more} show = 5"));
+    let missing = folder.0.join("missing.csv").to_string_lossy().into_owned();
+    refused(&["run", &dataset(&missing, "")], 1, &["no file matches", "missing.csv"]);
+    let corrupt = folder.write("corrupt.parquet", b"PAR1 but not for long");
+    refused(&["run", &dataset(&corrupt, "")], 1, &["corrupt.parquet", "corrupt Parquet file"]);
+    let ragged = folder.write("ragged.csv", b"a,b\n1,2\n3,4,5\n");
+    refused(&["run", &dataset(&ragged, "")], 1, &["ragged.csv:3", "3 fields where 2"]);
+    let fine = folder.write("fine.csv", b"carrier,n\nUA,1\n");
+    refused(&["run", &dataset(&fine, "ops = [{ filter = \"carrrier = 'UA'\" }],")], 1, &["`carrrier`", "`carrier`"]);
+}
+
+#[test]
+fn wrong_addresses_ports_and_sizes_are_named() {
+    let node = ["node", "--name", "A", "--join", "127.0.0.1:1", "--head-grace", "300ms"];
+    refused(&node, 1, &["no head at 127.0.0.1:1"]);
+    refused(&[&node[..], &["--store", "100TB"]].concat(), 1, &["a store of"]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it has an address").port().to_string();
+    refused(&["head", "--port", &port], 1, &[&format!("port {port} is in use")]);
+}
