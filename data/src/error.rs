@@ -131,14 +131,14 @@ pub enum DataError {
         /// What the decoder said.
         detail: String,
     },
-    /// The runtime could not run a task or keep its result.
-    #[error("task {task} of `{label}`: {detail}")]
+    /// A task of the cluster failed for good. What the task itself raised is in `detail`, as text.
+    #[error("{detail}")]
     Task {
         /// Operator label.
         label: String,
         /// Index of the task in its operator.
         task: u64,
-        /// What the runtime said.
+        /// What the runtime said; it names the task.
         detail: String,
     },
     /// A promise between two parts of this crate was broken: a bug in Mobula.

@@ -113,6 +113,7 @@ pub trait ReadDatasets {
     ///
     /// # Errors
     /// As [`Session::from_blocks`].
+    #[allow(clippy::wrong_self_convention, reason = "a Dataset from blocks, in this context")]
     fn from_blocks(&self, schema: SchemaRef, blocks: Vec<Block>) -> Result<Dataset>;
 }
 

@@ -7,6 +7,7 @@ use datafusion_common::{DataFusionError, Result};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::PhysicalExpr;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// What a guard does with its input.
@@ -19,7 +20,7 @@ pub(super) enum GuardKind {
 }
 
 /// A [`GuardKind`] applied to an expression. Type and nulls are those of the input.
-#[derive(Debug, Eq, Hash)]
+#[derive(Debug, Eq)]
 pub(super) struct Guard {
     kind: GuardKind,
     input: Arc<dyn PhysicalExpr>,
@@ -35,6 +36,13 @@ impl Guard {
 impl PartialEq for Guard {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind && self.input.eq(&other.input)
+    }
+}
+
+impl Hash for Guard {
+    fn hash<S: Hasher>(&self, state: &mut S) {
+        self.kind.hash(state);
+        self.input.hash(state);
     }
 }
 

@@ -33,7 +33,7 @@ fn limit_sorts(plan: LogicalPlan) -> LogicalPlan {
 
 /// `plan` with `change` applied to each of its inputs.
 fn with_inputs(mut plan: LogicalPlan, mut change: impl FnMut(LogicalPlan) -> LogicalPlan) -> LogicalPlan {
-    let mut each = |input: &mut Box<LogicalPlan>| *input = Box::new(change(*input.clone()));
+    let mut each = |input: &mut Box<LogicalPlan>| **input = change((**input).clone());
     match &mut plan {
         LogicalPlan::ReadParquet { .. } | LogicalPlan::ReadCsv { .. } | LogicalPlan::Blocks { .. } => {}
         LogicalPlan::Filter { input, .. }

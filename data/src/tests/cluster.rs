@@ -72,7 +72,8 @@ fn blocks_functions_and_errors_travel() {
     let failing = data.with_column("bad", col("v") / (col("v") - 15_000));
     let error = cluster.block_on(failing.collect()).unwrap_err();
     let DataError::Task { label, detail, .. } = &error else { panic!("{error}") };
-    assert_eq!((label.as_str(), detail.as_str()), ("map", "`v / (v - 15000)` failed: division by zero"));
+    assert_eq!(label, "map");
+    assert!(detail.ends_with("`v / (v - 15000)` failed: division by zero"), "{detail}");
 
     let missing = context.read_csv("/nowhere/at/all.csv", CsvOptions::default()).unwrap_err();
     assert_eq!(missing.to_string(), "no file matches `/nowhere/at/all.csv`");
