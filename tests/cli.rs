@@ -35,7 +35,8 @@ impl Folder {
 
     /// A scenario of one node and one step.
     fn scenario(&self, step: &str) -> String {
-        let scenario = format!("name = \"x\"\nsteps = [{{ {step} }}]\n[cluster]\nnodes = [{{ name = \"A\", cpus = 1 }}]\n");
+        let scenario =
+            format!("name = \"x\"\nsteps = [{{ {step} }}]\n[cluster]\nnodes = [{{ name = \"A\", cpus = 1 }}]\n");
         self.write("scenario.toml", scenario.as_bytes())
     }
 }
@@ -68,7 +69,8 @@ fn the_main_job_is_right_on_turmoil_and_on_processes() {
         assert!(said.contains("kill B") && said.contains("as expected"), "{said}");
         for answer in ["carriers", "worst_routes", "months", "manufacturers"] {
             let name = format!("{answer}.csv");
-            let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/data/nycflights13/expected").join(&name);
+            let expected =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/data/nycflights13/expected").join(&name);
             equal(&out.join(&name), &expected);
         }
     }
@@ -76,8 +78,8 @@ fn the_main_job_is_right_on_turmoil_and_on_processes() {
 
 /// Cell by cell: text and whole numbers to the letter, fractions to 1e-9 of their size.
 fn equal(found: &Path, expected: &Path) {
-    let [found_text, expected_text] =
-        [found, expected].map(|path| std::fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display())));
+    let [found_text, expected_text] = [found, expected]
+        .map(|path| std::fs::read_to_string(path).unwrap_or_else(|why| panic!("{}: {why}", path.display())));
     assert_eq!(found_text.lines().count(), expected_text.lines().count(), "{}", found.display());
     for (row, (a, b)) in found_text.lines().zip(expected_text.lines()).enumerate() {
         for (a, b) in a.split(',').zip(b.split(',')) {
@@ -113,7 +115,8 @@ fn wrong_scenarios_are_answered_with_the_line_and_the_nearest_word() {
 #[test]
 fn wrong_data_is_answered_with_the_file_and_the_place() {
     let folder = Folder::new("data");
-    let dataset = |file: &str, more: &str| folder.scenario(&format!("dataset = \"d\", from = \"{file}\", {more} show = 5"));
+    let dataset =
+        |file: &str, more: &str| folder.scenario(&format!("dataset = \"d\", from = \"{file}\", {more} show = 5"));
     let missing = folder.0.join("missing.csv").to_string_lossy().into_owned();
     refused(&["run", &dataset(&missing, "")], 1, &["no file matches", "missing.csv"]);
     let corrupt = folder.write("corrupt.parquet", b"PAR1 but not for long");

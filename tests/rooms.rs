@@ -54,7 +54,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 fn every_room_imports_only_what_it_may() {
     let allowed: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
     for (room, may) in allowed {
-        let manifest = std::fs::read_to_string(root().join(room).join("Cargo.toml")).expect("every room has a manifest");
+        let manifest =
+            std::fs::read_to_string(root().join(room).join("Cargo.toml")).expect("every room has a manifest");
         let mut section = "";
         for line in manifest.lines() {
             if line.starts_with('[') {

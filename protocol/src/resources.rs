@@ -20,7 +20,7 @@ impl Amount {
     /// The nearest amount to `value`; `None` if it is negative, not a number or too large.
     pub fn from_f64(value: f64) -> Option<Self> {
         let units = (value * 10_000.0).round();
-        (units >= 0.0 && units < 1e18).then_some(Self(units as u64))
+        (0.0..1e18).contains(&units).then_some(Self(units as u64))
     }
 }
 

@@ -99,7 +99,8 @@ impl Embedded {
         // The others hear of it a moment later; until they have, "the cluster has this node" would not be true of them.
         for (known, real) in self.nodes.values() {
             let names = [node.name.as_str()];
-            real.block_on(known.context().await_nodes(&names, JOIN_NEWS)).map_err(|why| StartError::Os(io::Error::other(why)))?;
+            real.block_on(known.context().await_nodes(&names, JOIN_NEWS))
+                .map_err(|why| StartError::Os(io::Error::other(why)))?;
         }
         Ok(())
     }

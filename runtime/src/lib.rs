@@ -17,14 +17,15 @@ pub use api::*;
 pub use cluster::{Embedded, EmbeddedNode};
 pub use error::StartError;
 pub use head::Head;
-pub use mobula_env::compute::charge;
 #[cfg(not(madsim))]
 pub use mobula_env::RealConfig;
+pub use mobula_env::compute::charge;
 pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::task;
 pub use mobula_protocol::owner::Counters;
 pub use mobula_protocol::{
-    Amount, ByteSize, FunctionId, Incarnation, Labels, Nanos, NodeId, ObjectId, Placement, Resources, Retries, TaskErrorKind, UnreconstructableReason,
+    Amount, ByteSize, FunctionId, Incarnation, Labels, Nanos, NodeId, ObjectId, Placement, Resources, Retries,
+    TaskErrorKind, UnreconstructableReason,
 };
 pub use mobula_store::codec::{Blob, Tensor};
 pub use mobula_store::{StoreError, Usage};

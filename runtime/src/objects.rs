@@ -53,7 +53,13 @@ impl Objects {
     ///
     /// # Errors
     /// No room now (see [`StoreError::may_pass`]), or never; or the object is here already.
-    pub(crate) fn create(&self, now: Nanos, object: ObjectId, size: ByteSize, kind: CopyKind) -> Result<Region, StoreError> {
+    pub(crate) fn create(
+        &self,
+        now: Nanos,
+        object: ObjectId,
+        size: ByteSize,
+        kind: CopyKind,
+    ) -> Result<Region, StoreError> {
         let created = self.table().create(now, object, size, kind);
         let (result, evicted) = match created {
             Ok(created) => (Ok(created.region), created.evicted),
@@ -76,7 +82,13 @@ impl Objects {
     ///
     /// # Errors
     /// `StoreFull` when there was none.
-    pub(crate) async fn place(&self, env: &Env, object: ObjectId, value: &Encoded, inline: ByteSize) -> Result<Placed, Error> {
+    pub(crate) async fn place(
+        &self,
+        env: &Env,
+        object: ObjectId,
+        value: &Encoded,
+        inline: ByteSize,
+    ) -> Result<Placed, Error> {
         if value.len() as u64 <= inline.0 {
             let bytes = value.to_bytes();
             let hash = value_hash(&bytes);

@@ -1,7 +1,9 @@
 //! The public API on embedded clusters: real threads, no sockets.
 #![cfg(not(madsim))]
 
-use mobula_runtime::{Blob, Context, Embedded, EmbeddedNode, Error, HeadSettings, Nanos, ObjectRef, Rest, Result, Tensor};
+use mobula_runtime::{
+    Blob, Context, Embedded, EmbeddedNode, Error, HeadSettings, Nanos, ObjectRef, Rest, Result, Tensor,
+};
 use mobula_runtime::{TaskErrorKind, UnreconstructableReason, task};
 
 #[task]

@@ -205,7 +205,13 @@ fn short(function: &'static str) -> Arc<str> {
 /// One shared class per distinct triple, so that the scheduler can compare pointers before it compares contents.
 fn intern(function: &'static str, resources: Resources, placement: Placement) -> Arc<SchedulingClass> {
     static PLAIN: LazyLock<Mutex<BTreeMap<&'static str, Arc<SchedulingClass>>>> = LazyLock::new(Default::default);
-    let class = || Arc::new(SchedulingClass { function: FunctionId::from(function), resources: resources.clone(), placement: placement.clone() });
+    let class = || {
+        Arc::new(SchedulingClass {
+            function: FunctionId::from(function),
+            resources: resources.clone(),
+            placement: placement.clone(),
+        })
+    };
     if placement != Placement::Any || resources != Resources::cpus(1) {
         return class();
     }

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use mobula_env::{Env, Files};
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, Priority};
-use mobula_protocol::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace, Retries, SchedulingClass};
+use mobula_protocol::{
+    Arg, Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace, Retries, SchedulingClass,
+};
 use mobula_protocol::{TaskErrorKind, TaskId, TaskSpec};
 use mobula_store::codec;
 use serde::Serialize;

@@ -196,7 +196,9 @@ impl Core {
             Message::LeaseReturn(lease) => self.tell_local(local::Event::Return { lease }),
             Message::LeaseGranted(lease) => self.tell_dispatch(dispatch::Event::Granted { lease, by: from }),
             Message::LeaseSpillback { lease, to } => self.tell_dispatch(dispatch::Event::Spillback { lease, to }),
-            Message::LeaseRefused { lease, why } => self.tell_dispatch(dispatch::Event::Refused { lease, why, by: from }),
+            Message::LeaseRefused { lease, why } => {
+                self.tell_dispatch(dispatch::Event::Refused { lease, why, by: from })
+            }
             Message::PushTask { lease, attempt, spec, inline } => {
                 for object in self.lent(&spec) {
                     self.holds.inherit(object);

@@ -10,9 +10,8 @@ mod shell;
 mod words;
 mod worker;
 
-
 pub use shell::Node;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
-pub use worker::crash;
 pub(crate) use words::Input;
 pub use words::{Ledger, Question};
+pub use worker::crash;

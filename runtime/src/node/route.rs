@@ -8,7 +8,9 @@ use mobula_protocol::link;
 use mobula_protocol::member::view::Effect as ViewEffect;
 use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
 use mobula_protocol::sched::{dispatch, executor, local};
-use mobula_protocol::{Arg, Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind};
+use mobula_protocol::{
+    Arg, Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind,
+};
 use mobula_protocol::{TaskId, TaskSpec, owner};
 use mobula_store::{CopyKind, StoreError};
 use std::collections::BTreeMap;

@@ -39,7 +39,8 @@ impl Node {
     /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, the port is in use.
     pub async fn join(env: &Env, head: &str, settings: NodeSettings) -> Result<Self, StartError> {
         let (inbox, inputs) = mpsc::unbounded_channel();
-        let objects = Objects::new(env, settings.store, settings.store_grace, inbox.clone()).map_err(StartError::Store)?;
+        let objects =
+            Objects::new(env, settings.store, settings.store_grace, inbox.clone()).map_err(StartError::Store)?;
         let service = Arc::new(Service { inbox: inbox.clone() });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
         let listener = env.listen(0).await.map_err(|why| StartError::port(0, why))?;
@@ -119,7 +120,9 @@ async fn join(
     loop {
         let failed = match ask_to_join(env, head, &request).await {
             Ok(Ok(joined)) => return Ok(joined),
-            Ok(Err(refused)) if !refused.can_retry() || env.now() >= deadline => return Err(StartError::Refused(refused)),
+            Ok(Err(refused)) if !refused.can_retry() || env.now() >= deadline => {
+                return Err(StartError::Refused(refused));
+            }
             Ok(Err(_)) => {
                 request.nonce = nonces.next_u64();
                 None

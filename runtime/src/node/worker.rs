@@ -5,7 +5,9 @@ use crate::api::{self, Body, Context, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
 use mobula_env::{Env, WorldKind};
-use mobula_protocol::{Attempt, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use mobula_protocol::{
+    Attempt, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
+};
 use mobula_store::codec::Encoded;
 use std::any::Any;
 use std::collections::VecDeque;
@@ -178,7 +180,7 @@ impl Worker {
 
 fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {
     let context = context.in_attempt(job.attempt);
-                    let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
+    let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
     std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)))
 }
 
