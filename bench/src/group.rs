@@ -1,0 +1,44 @@
+//! Which groups there are.
+
+use crate::program::Effort;
+use crate::report::Row;
+use crate::{flights, store, tasks};
+
+/// Figures that are measured together.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Measures all its rows, in the order they are printed.
+    pub rows: fn(Effort) -> Vec<Row>,
+}
+
+const GROUPS: &[Group] = &[
+    Group { name: "tasks", rows: tasks::rows },
+    Group { name: "store", rows: store::rows },
+    Group { name: "flights", rows: flights::rows },
+];
+
+/// What they measure is not built yet.
+const LATER: &[&str] = &["codec", "transfer", "spill", "actors", "recovery", "control", "sim", "data", "predict"];
+
+/// The group of this name.
+///
+/// # Errors
+/// What to type instead.
+pub fn find(name: &str) -> Result<&'static Group, String> {
+    if let Some(group) = GROUPS.iter().find(|group| group.name == name) {
+        return Ok(group);
+    }
+    let there_are = GROUPS.iter().map(|group| group.name).collect::<Vec<_>>().join(", ");
+    if LATER.contains(&name) {
+        return Err(format!("the group `{name}` comes with a later issue; there are {there_are}"));
+    }
+    let all = GROUPS.iter().map(|group| group.name).chain(LATER.iter().copied());
+    let meant =
+        mobula_runtime::nearest(name, all).map_or_else(String::new, |near| format!(", the nearest is `{near}`"));
+    Err(format!("no group is called `{name}`{meant}; there are {there_are}"))
+}
+
+#[cfg(test)]
+mod tests;
