@@ -35,6 +35,9 @@
 //! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; 100
 //! us on turmoil, which visits every host at every tick. All times in this API are model times.
 
+// This is the room that owns what the others may not touch.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "env is the seam to clocks, threads and files")]
+
 // rustdoc, which does not get these flags, is let through.
 #[cfg(not(any(tokio_unstable, madsim, doc)))]
 compile_error!(

@@ -1,6 +1,7 @@
 //! Same seed, two processes: every line of the event log is equal.
 //!
 //! Processes, because addresses, hash keys and statics differ between them and not within one.
+#![allow(clippy::disallowed_methods, reason = "two processes are what this test compares")]
 
 mod common;
 

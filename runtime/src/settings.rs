@@ -40,16 +40,10 @@ impl Default for NodeSettings {
 }
 
 /// Settings of the head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HeadSettings {
     /// How often nodes say that they live, and how long a silence is death.
     pub members: mobula_protocol::member::MemberSettings,
     /// Port of its rpc service; 0 for any free one.
     pub port: u16,
-}
-
-impl Default for HeadSettings {
-    fn default() -> Self {
-        Self { members: mobula_protocol::member::MemberSettings::default(), port: 0 }
-    }
 }

@@ -162,7 +162,7 @@ fn a_lost_object_is_rebuilt_from_its_lineage() {
     let (made, put) = cluster.block_on(async {
         let made = make(2_000_000, 9).prefer("C").submit(&ctx).unwrap();
         let put = lend(500_000).on("C").submit(&ctx).unwrap();
-        ctx.wait(&[made.clone()], 1, None).await.unwrap();
+        ctx.wait(std::slice::from_ref(&made), 1, None).await.unwrap();
         (made, ctx.get(&put).await.unwrap())
     });
     assert!(cluster.kill("C"));
@@ -181,7 +181,7 @@ fn a_budget_of_zero_is_never_exceeded() {
     let ctx = driver(&cluster);
     let made = cluster.block_on(async {
         let made = make(2_000_000, 9).on("C").max_retries(0).submit(&ctx).unwrap();
-        ctx.wait(&[made.clone()], 1, None).await.unwrap();
+        ctx.wait(std::slice::from_ref(&made), 1, None).await.unwrap();
         made
     });
     assert!(cluster.kill("C"));
