@@ -175,9 +175,11 @@ impl Checker<'_> {
 
     fn fault(&self, fault: &Fault, scope: &mut Scope) -> Result<()> {
         match fault {
-            Fault::Kill(node) | Fault::PowerOff(node) | Fault::Pause(node) | Fault::Resume(node) | Fault::Restart(node) => {
-                self.machine(&scope.nodes, node)
-            }
+            Fault::Kill(node)
+            | Fault::PowerOff(node)
+            | Fault::Pause(node)
+            | Fault::Resume(node)
+            | Fault::Restart(node) => self.machine(&scope.nodes, node),
             Fault::Partition { a, b, .. } | Fault::Heal(Some((a, b))) => {
                 self.machine(&scope.nodes, a)?;
                 self.machine(&scope.nodes, b)
@@ -211,7 +213,9 @@ impl Checker<'_> {
 
     fn assert(&self, assert: &Assert, scope: &Scope, all: &Everything) -> Result<()> {
         for (_, label, _) in &assert.counters {
-            if let Some(label) = label && all.scope.datasets.is_empty() {
+            if let Some(label) = label
+                && all.scope.datasets.is_empty()
+            {
                 self.known("task", &all.labels, label)?;
             }
         }

@@ -1,16 +1,15 @@
 //! `dataset`: a chain of Dataset operations, as a list of one-key tables.
 
+use super::OneOrMany;
 use super::model::{DatasetStep, Input, Name, Op};
 use super::results::{Expr, word};
 use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
-use super::OneOrMany;
 use crate::expr::{Problem, aggregate};
 use mobula_data::JoinKind;
 use std::path::Path;
 
-const OPS: [&str; 9] =
-    ["filter", "select", "drop", "rename", "with_column", "join", "group_by", "sort", "limit"];
+const OPS: [&str; 9] = ["filter", "select", "drop", "rename", "with_column", "join", "group_by", "sort", "limit"];
 
 /// Reads a `dataset`.
 pub(super) fn dataset(table: &mut Table<'_>) -> Result<DatasetStep> {

@@ -101,8 +101,19 @@ impl Read<'_> for ErrorKind {
         use TaskErrorKind::*;
         let reason = UnreconstructableReason::Put;
         let kinds = [
-            TaskFailed, WorkerCrashed, NodeDied, Cancelled, OwnerDied, Unreconstructable(reason), Freed, StoreFull,
-            Unschedulable, UnknownFunction, WrongType, GetTimeout, Disconnected,
+            TaskFailed,
+            WorkerCrashed,
+            NodeDied,
+            Cancelled,
+            OwnerDied,
+            Unreconstructable(reason),
+            Freed,
+            StoreFull,
+            Unschedulable,
+            UnknownFunction,
+            WrongType,
+            GetTimeout,
+            Disconnected,
         ];
         word(item, "error kind", &kinds.map(TaskErrorKind::name)).map(Self)
     }
@@ -155,7 +166,8 @@ impl Counter {
 
 /// Conditions on counters and copies.
 pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
-    let mut assert = Assert { line: table.line, counters: Vec::new(), copies: Vec::new(), held: Vec::new(), within: None };
+    let mut assert =
+        Assert { line: table.line, counters: Vec::new(), copies: Vec::new(), held: Vec::new(), within: None };
     for (word, counter) in COUNTERS {
         let Some(item) = table.get::<Item<'_>>(word)? else { continue };
         if item.value.as_table().is_none() {

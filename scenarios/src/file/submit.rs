@@ -105,7 +105,9 @@ fn place(table: &mut Table<'_>) -> Result<Place> {
     match (given.next(), given.next()) {
         (None, _) => Ok(Place::Any),
         (Some(place), None) => Ok(place),
-        (Some(_), Some(_)) => Err(table.error("only one of `on`, `prefer`, `labels` and `strategy` can decide the place")),
+        (Some(_), Some(_)) => {
+            Err(table.error("only one of `on`, `prefer`, `labels` and `strategy` can decide the place"))
+        }
     }
 }
 

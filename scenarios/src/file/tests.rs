@@ -1,6 +1,7 @@
 use super::*;
 
-const TWO_NODES: &str = "[cluster]\nnodes = [{ name = \"A\" }, { name = \"B\", resources = { ssd = 1 }, labels = { zone = \"z1\" } }]\n";
+const TWO_NODES: &str =
+    "[cluster]\nnodes = [{ name = \"A\" }, { name = \"B\", resources = { ssd = 1 }, labels = { zone = \"z1\" } }]\n";
 
 /// What the parser says of a file with these steps, which begin in line 2.
 fn complaint(steps: &str) -> String {
@@ -58,13 +59,19 @@ fn unknown_words_name_the_line_and_the_nearest_word() {
             "4: no object `frist` here; did you mean `first`?",
         ),
         (r#"{ as = "x", submit = "produce" },"#, "3: a step begins with its verb: write `submit` before `as`"),
-        (r#"{ put = 1, as = "x" }, { get = "x", expect = { error = "NodeDead" } },"#, "3: unknown error kind `NodeDead`; did you mean `NodeDied`?"),
+        (
+            r#"{ put = 1, as = "x" }, { get = "x", expect = { error = "NodeDead" } },"#,
+            "3: unknown error kind `NodeDead`; did you mean `NodeDied`?",
+        ),
         (
             r#"{ put = 1, as = "x" }, { get = "x", expect = { error = "Unreconstructable", reason = "MAX_ATEMPTS" } },"#,
             "3: unknown reason `MAX_ATEMPTS`; did you mean `MAX_ATTEMPTS`?",
         ),
         (r#"{ assert = { execution = 3 } },"#, "3: unknown key `execution` in `assert`; did you mean `executions`?"),
-        (r#"{ dataset = "d", from = "x.csv", ops = [{ filtr = "a" }] },"#, "3: unknown Dataset operation `filtr`; did you mean `filter`?"),
+        (
+            r#"{ dataset = "d", from = "x.csv", ops = [{ filtr = "a" }] },"#,
+            "3: unknown Dataset operation `filtr`; did you mean `filter`?",
+        ),
     ] {
         assert_eq!(complaint(steps), format!("dir/test.toml:{said}"), "{steps}");
     }
@@ -85,7 +92,10 @@ fn impossible_values_say_what_is_possible() {
             r#"{ submit = "echo", as = "x", args = [1], on = "A", prefer = "B" },"#,
             "3: only one of `on`, `prefer`, `labels` and `strategy` can decide the place",
         ),
-        (r#"{ submit = "echo", as = "x", args = [1], cpus = -1 },"#, "3: `cpus` must be an amount of a resource, such as 2 or 0.5, not -1"),
+        (
+            r#"{ submit = "echo", as = "x", args = [1], cpus = -1 },"#,
+            "3: `cpus` must be an amount of a resource, such as 2 or 0.5, not -1",
+        ),
         (
             r#"{ submit = "produce", as = ["a", "b"], bytes = 1 },"#,
             "3: `produce` has one result; `produce_many` has as many as `returns` says",
@@ -105,7 +115,10 @@ fn impossible_values_say_what_is_possible() {
             r#"{ dataset = "d", from = "x.csv", ops = [{ filter = "a >" }] },"#,
             "3: in the expression `a >`, column 4: expected an operand, found the end",
         ),
-        (r#"{ dataset = "d", from = "x.json" },"#, "3: `from` must be a Dataset, or files whose name ends in .parquet or .csv, not \"x.json\""),
+        (
+            r#"{ dataset = "d", from = "x.json" },"#,
+            "3: `from` must be a Dataset, or files whose name ends in .parquet or .csv, not \"x.json\"",
+        ),
         ("{},", "3: a step needs a verb"),
     ] {
         assert_eq!(complaint(steps), format!("dir/test.toml:{said}"), "{steps}");
@@ -124,10 +137,19 @@ fn parallel_steps_do_not_see_each_other() {
 fn the_rest_of_a_file_is_checked_too() {
     let file = |rest: &str| complaint_of(&format!("name = \"test\"\nsteps = []\n{TWO_NODES}{rest}"));
     for (rest, said) in [
-        ("[settings]\nhealth_perod = \"1s\"", "6: unknown key `health_perod` in `settings`; did you mean `health_period`?"),
-        ("[[fault]]\nwhen = \"finshed(x) >= 3\"\ndo = { kill = \"A\" }", "6: unknown trigger `finshed`; did you mean `finished`?"),
+        (
+            "[settings]\nhealth_perod = \"1s\"",
+            "6: unknown key `health_perod` in `settings`; did you mean `health_period`?",
+        ),
+        (
+            "[[fault]]\nwhen = \"finshed(x) >= 3\"\ndo = { kill = \"A\" }",
+            "6: unknown trigger `finshed`; did you mean `finished`?",
+        ),
         ("[[fault]]\nwhen = \"finished(x) >= 3\"\ndo = { kill = \"A\" }", "6: no task `x` here; there are none"),
-        ("[[fault]]\nat = \"1s\"\ndo = { put = 1 }", "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, add_node, evict"),
+        (
+            "[[fault]]\nat = \"1s\"\ndo = { put = 1 }",
+            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, add_node, evict",
+        ),
         ("[[fault]]\ndo = { kill = \"A\" }", "5: a fault needs either `at` or `when`"),
         ("[expect]\nexecutions = { x = 1 }", "6: no task `x` here; there are none"),
         ("[expects]\nexecutions = 1", "5: unknown key `expects` in a scenario file; did you mean `expect`?"),

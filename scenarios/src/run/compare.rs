@@ -26,7 +26,6 @@ pub(super) fn difference(found: &[u8], expected: &[u8]) -> Result<Option<String>
     Ok((found.len() != expected.len()).then(|| format!("expected {} rows, found {}", expected.len(), found.len())))
 }
 
-
 fn records(bytes: &[u8]) -> Result<Vec<Vec<String>>, csv::Error> {
     let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(bytes);
     reader.records().map(|record| Ok(record?.iter().map(str::to_owned).collect())).collect()
@@ -67,7 +66,10 @@ mod tests {
             between("name,n,mean\na,3,7.3796693\n", table).expect("a difference"),
             "row 1, column `mean`: expected \"7.379669249450677\", found \"7.3796693\""
         );
-        assert_eq!(between("name,mean,n\n", table).expect("a difference"), "expected the columns name, n, mean, found name, mean, n");
+        assert_eq!(
+            between("name,mean,n\n", table).expect("a difference"),
+            "expected the columns name, n, mean, found name, mean, n"
+        );
         assert_eq!(between("name,n,mean\n", table).expect("a difference"), "expected 1 rows, found 0");
         assert_eq!(between("", table).expect("a difference"), "one of the files is empty");
     }

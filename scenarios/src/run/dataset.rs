@@ -115,9 +115,8 @@ impl Driver {
     fn session(&self) -> Session {
         let bars = self.journal.prints();
         let totals: Totals = self.announced.clone();
-        Session::new(self.context()).with_progress(move || {
-            Box::new(Announce { totals: totals.clone(), bars: bars.then(Bars::default) })
-        })
+        Session::new(self.context())
+            .with_progress(move || Box::new(Announce { totals: totals.clone(), bars: bars.then(Bars::default) }))
     }
 
     fn build(&self, step: &DatasetStep) -> Result<Dataset, Failure> {

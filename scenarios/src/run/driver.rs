@@ -123,11 +123,12 @@ impl Driver {
     /// What everybody waits for when nothing more happens.
     async fn stuck(&self, bound: Nanos) -> Failure {
         let mut failure = Failure::new(PROGRESS, format!("stuck: the steps were not over after {bound}"));
-        failure.causal_chain = match self.cluster.env().timeout(Nanos::secs(1), self.context().ask(Question::Waits)).await {
-            Ok(Ok(waits)) => waits,
-            Ok(Err(why)) => vec![format!("the driver's own node is gone: {why}")],
-            Err(_) => vec!["the driver's own node does not answer".to_owned()],
-        };
+        failure.causal_chain =
+            match self.cluster.env().timeout(Nanos::secs(1), self.context().ask(Question::Waits)).await {
+                Ok(Ok(waits)) => waits,
+                Ok(Err(why)) => vec![format!("the driver's own node is gone: {why}")],
+                Err(_) => vec!["the driver's own node does not answer".to_owned()],
+            };
         failure
     }
 
@@ -145,7 +146,8 @@ impl Driver {
         drop(state);
         check::quiesce(&self.cluster, CLEAN_UP).await.map_err(|leaks| {
             let invariant = leaks.leaks.first().map_or("I27", |leak| leak.invariant);
-            let mut failure = Failure::new(invariant, format!("something is left {} after the last step", leaks.waited));
+            let mut failure =
+                Failure::new(invariant, format!("something is left {} after the last step", leaks.waited));
             failure.causal_chain = leaks.leaks.iter().map(ToString::to_string).collect();
             failure
         })

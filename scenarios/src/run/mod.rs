@@ -115,6 +115,7 @@ pub fn exit_code(reports: &[Report]) -> u8 {
     reports.iter().map(code).max().unwrap_or(0)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the trace is written after the world has ended")]
 fn play(scenario: Scenario, options: &Options) -> Report {
     let bound = scenario.settings.max_time.unwrap_or(MAX_TIME);
     let run_options = RunOptions {

@@ -70,7 +70,9 @@ impl Driver {
         match &submit.names[..] {
             [] => {}
             [name] => drop(state.objects.insert(name.text.clone(), objects)),
-            names => state.objects.extend(names.iter().zip(objects).map(|(name, object)| (name.text.clone(), vec![object]))),
+            names => {
+                state.objects.extend(names.iter().zip(objects).map(|(name, object)| (name.text.clone(), vec![object])))
+            }
         }
         Ok(if submit.count == 1 { "submitted".to_owned() } else { format!("{} submitted", submit.count) })
     }
@@ -145,7 +147,8 @@ impl Driver {
             Some(Index::Number(index)) => index,
         };
         let found = usize::try_from(index).ok().and_then(|index| objects.get(index));
-        let found = found.ok_or_else(|| unexpected(format!("`{text}` is {} objects, none has number {index}", objects.len())));
+        let found =
+            found.ok_or_else(|| unexpected(format!("`{text}` is {} objects, none has number {index}", objects.len())));
         found.map(|object| vec![object.clone()])
     }
 
@@ -263,7 +266,8 @@ impl Driver {
                 return Ok("nothing is in flight".to_owned());
             }
             if self.now().saturating_sub(from) >= bound {
-                let mut failure = unexpected(format!("expected nothing in flight, found {} pending tasks", ledger.pending));
+                let mut failure =
+                    unexpected(format!("expected nothing in flight, found {} pending tasks", ledger.pending));
                 failure.causal_chain = self.context().ask(Question::Waits).await.map_err(|error| failed(&error))?;
                 return Err(failure);
             }

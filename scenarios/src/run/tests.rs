@@ -16,7 +16,9 @@ fn here(path: &str) -> PathBuf {
 
 /// Plays a file of these steps on the nodes A and B.
 fn play_steps(steps: &str, rest: &str) -> Report {
-    let text = format!("name = \"test\"\nsteps = [\n{steps}\n]\n{rest}\n[cluster]\nnodes = [{{ name = \"A\" }}, {{ name = \"B\" }}]\n");
+    let text = format!(
+        "name = \"test\"\nsteps = [\n{steps}\n]\n{rest}\n[cluster]\nnodes = [{{ name = \"A\" }}, {{ name = \"B\" }}]\n"
+    );
     play(file::parse("test.toml", &text).expect("the file is right"), &quiet(1))
 }
 
@@ -69,6 +71,7 @@ fn child_process() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "two runs in one process would share their hash map keys")]
 fn two_processes_have_one_event_log() {
     let child = || {
         let program = std::env::current_exe().expect("this program has a name");
@@ -85,7 +88,8 @@ fn two_processes_have_one_event_log() {
 
 #[test]
 fn a_broken_expectation_names_its_line_and_what_was_found() {
-    let report = play_steps("{ submit = \"echo\", args = [1], as = \"x\" },\n{ get = \"x\", expect = { value = 2 } },", "");
+    let report =
+        play_steps("{ submit = \"echo\", args = [1], as = \"x\" },\n{ get = \"x\", expect = { value = 2 } },", "");
     let failure = report.failure.clone().expect("a failure");
     assert_eq!(failure.step.as_deref(), Some("test.toml:4"));
     assert_eq!((failure.checker.as_str(), failure.message.as_str()), ("expect", "x: expected 2, found 1"));
@@ -94,8 +98,20 @@ fn a_broken_expectation_names_its_line_and_what_was_found() {
     let document = report.to_json();
     let keys: Vec<&str> = document.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut wanted = [
-        "name", "world", "seed", "outcome", "failure", "event_log_hash", "digest", "events", "virtual_ns", "wall_ms",
-        "counters", "skipped_faults", "trace", "replay",
+        "name",
+        "world",
+        "seed",
+        "outcome",
+        "failure",
+        "event_log_hash",
+        "digest",
+        "events",
+        "virtual_ns",
+        "wall_ms",
+        "counters",
+        "skipped_faults",
+        "trace",
+        "replay",
     ];
     wanted.sort_unstable();
     assert_eq!(keys, wanted);
@@ -109,7 +125,7 @@ fn what_waits_forever_is_stuck_and_says_for_what() {
     assert_eq!((report.outcome, report.exit_code()), (Outcome::Stuck, 3));
     let failure = report.failure.expect("a failure");
     assert_eq!(failure.step.as_deref(), Some("test.toml:4"));
-    assert!(failure.causal_chain.iter().any(|wait| wait.contains("gpu")), "{failure:?}");
+    assert!(failure.causal_chain.iter().any(|wait| wait.starts_with("x (")), "{failure:?}");
 }
 
 #[test]
@@ -123,7 +139,10 @@ fn a_fault_that_never_comes_fails_the_run() {
 
 #[test]
 fn counters_at_the_end_are_compared() {
-    let report = play_steps("{ submit = \"echo\", args = [1], as = \"x\" }, { get = \"x\" },", "[expect]\nexecutions = { x = 2 }");
+    let report = play_steps(
+        "{ submit = \"echo\", args = [1], as = \"x\" }, { get = \"x\" },",
+        "[expect]\nexecutions = { x = 2 }",
+    );
     assert_eq!(report.failure.expect("a failure").message, "executions of x: expected 2, found 1");
 }
 

@@ -112,7 +112,9 @@ impl Display for Trigger {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::At(time) => write!(f, "at {time}"),
-            Self::Finished { label, goal: Goal::Count(count) } => write!(f, "when {count} of {} are finished", label.text),
+            Self::Finished { label, goal: Goal::Count(count) } => {
+                write!(f, "when {count} of {} are finished", label.text)
+            }
             Self::Finished { label, goal: Goal::Percent(share) } => {
                 write!(f, "when {share} % of {} are finished", label.text)
             }
