@@ -1,4 +1,5 @@
 //! Compiles `proto/rpc.proto` with protox: no protoc binary has to be installed.
+#![allow(clippy::disallowed_methods, reason = "a build script writes files")]
 
 use prost::Message;
 use std::error::Error;

@@ -6,7 +6,7 @@ use crate::block::Block;
 use crate::io::Files;
 use crate::kernel::{StageContext, run_stage};
 use crate::plan::{OpId, StageSpec};
-use mobula_protocol::ByteSize;
+use mobula_runtime::ByteSize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -30,7 +30,7 @@
 
 use super::topology::{Effect, Event, Limits, OpProgress, Output, Shape, Source, Topology};
 use crate::plan::OpId;
-use mobula_protocol::{ByteSize, Machine, Nanos, Violation};
+use mobula_runtime::{ByteSize, Machine, Nanos, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 struct Op<H> {

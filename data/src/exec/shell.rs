@@ -4,7 +4,7 @@ use super::{Effect, Event, Executor, Limits, OpInfo, Output, ProgressSink, Topol
 use crate::block::Block;
 use crate::plan::{OpId, Operator, PhysicalPlan, StageSpec, Tasks};
 use crate::{DataError, Result};
-use mobula_protocol::{Machine, Nanos};
+use mobula_runtime::{Machine, Nanos};
 use std::collections::BTreeMap;
 
 /// Takes the blocks of a result, in order.

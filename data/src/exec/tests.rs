@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::DataError;
-use mobula_protocol::{ByteSize, Machine, Nanos};
+use mobula_runtime::{ByteSize, Machine, Nanos};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 
 use crate::DataError;
 use crate::plan::{OpId, PhysicalPlan, Tasks};
-use mobula_protocol::ByteSize;
+use mobula_runtime::ByteSize;
 
 /// Where an operator's rows come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
