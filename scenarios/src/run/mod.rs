@@ -63,12 +63,10 @@ impl Default for Options {
 pub fn run_file(path: &Path, options: &Options) -> Report {
     let report = match file::read(path) {
         Err(why) => Report::refused(path, options, why.to_string()),
-        Ok(scenario) if !scenario.worlds.is_empty() && !scenario.worlds.contains(&options.world) => {
-            let worlds: Vec<String> = scenario.worlds.iter().map(ToString::to_string).collect();
-            let message = format!("{} is for {}, not for {}", scenario.file, worlds.join(" and "), options.world);
-            Report::refused(path, options, message)
-        }
-        Ok(scenario) => play(scenario, options),
+        Ok(scenario) => match unsuited(&scenario, options) {
+            Some(message) => Report::refused(path, options, message),
+            None => play(scenario, options),
+        },
     };
     print::report(&report, options);
     report
@@ -85,9 +83,25 @@ pub fn run_path(path: &Path, options: &Options) -> Vec<Report> {
         Ok(_) => return vec![refuse(path, options, format!("{}: no scenario (*.toml) in it", path.display()))],
         Err(why) => return vec![refuse(path, options, format!("{}: {why}", path.display()))],
     };
-    let reports: Vec<Report> = files.iter().map(|file| run_file(file, options)).collect();
-    print::summary(&reports, options);
+    let mut left_out = Vec::new();
+    let mut reports = Vec::new();
+    for file in &files {
+        match file::read(file).ok().and_then(|scenario| unsuited(&scenario, options)) {
+            Some(why) => left_out.push(why),
+            None => reports.push(run_file(file, options)),
+        }
+    }
+    print::summary(&reports, &left_out, options);
     reports
+}
+
+/// Why a scenario makes no sense in this world, if it does not.
+fn unsuited(scenario: &Scenario, options: &Options) -> Option<String> {
+    if scenario.worlds.is_empty() || scenario.worlds.contains(&options.world) {
+        return None;
+    }
+    let worlds: Vec<String> = scenario.worlds.iter().map(ToString::to_string).collect();
+    Some(format!("{} is for {}, not for {}", scenario.file, worlds.join(" and "), options.world))
 }
 
 fn refuse(path: &Path, options: &Options, message: String) -> Report {

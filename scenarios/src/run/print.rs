@@ -81,7 +81,7 @@ pub(super) fn report(report: &Report, options: &Options) {
 }
 
 /// The end of many runs.
-pub(super) fn summary(reports: &[Report], options: &Options) {
+pub(super) fn summary(reports: &[Report], left_out: &[String], options: &Options) {
     if options.quiet || options.json {
         return;
     }
@@ -91,4 +91,5 @@ pub(super) fn summary(reports: &[Report], options: &Options) {
         let known = if report.is_known_failure() { " (known)" } else { "" };
         println!("  {}{known}: {}", report.outcome.word(), report.name);
     }
+    left_out.iter().for_each(|why| println!("  left out: {why}"));
 }
