@@ -1,6 +1,6 @@
 //! Clusters to measure on.
 
-use mobula_runtime::{ByteSize, Context, Embedded, EmbeddedNode, HeadSettings, Question, Result};
+use mobula_runtime::{ByteSize, Context, Embedded, EmbeddedNode, HeadSettings, Question, Result, StartError};
 
 /// An embedded cluster, or why there is none; then every figure that needed it says so.
 pub struct Lab {
@@ -8,10 +8,18 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// One node with a cpu per core of this machine and a store of `store` bytes, in this process.
-    pub fn embedded(store: ByteSize) -> Self {
+    /// What a program gets that asks for nothing: one node with a cpu per core of this machine, in this process.
+    pub fn embedded() -> Self {
+        Self::of(Embedded::start())
+    }
+
+    /// The same with a store of `store` bytes.
+    pub fn with_store(store: ByteSize) -> Self {
         let node = EmbeddedNode { store, ..EmbeddedNode::new("local", crate::machine::cores() as u64) };
-        let cluster = Embedded::with(&[node], HeadSettings::default(), 0);
+        Self::of(Embedded::with(&[node], HeadSettings::default(), 0))
+    }
+
+    fn of(cluster: Result<Embedded, StartError>) -> Self {
         Self { cluster: cluster.map_err(|why| format!("the cluster does not start: {why}")) }
     }
 

@@ -46,7 +46,7 @@ fn rate(len: usize) -> impl Fn(f64) -> f64 {
 }
 
 fn warm(name: &str, len: usize, repetitions: usize) -> Row {
-    let (value, lab) = (value(len), Lab::embedded(STORE));
+    let (value, lab) = (value(len), Lab::with_store(STORE));
     let seconds = lab.drive(async |context| puts::warm(context, &value, repetitions).await);
     let copy = baseline::memcpy_warm(repetitions, &value);
     Row::new(name, Unit::GigabytesPerSecond, seconds.map(|seconds| seconds.map(rate(len))))
@@ -70,10 +70,10 @@ fn large(effort: Effort) -> Vec<Row> {
     let value = value(LARGE);
     let cold = Sample::repeat(effort.of(5, 2), || {
         // Every store is new: none of its pages exists.
-        Lab::embedded(STORE).drive(async |context| puts::once(context, &value).await)
+        Lab::with_store(STORE).drive(async |context| puts::once(context, &value).await)
     });
     let cold_copy = baseline::memcpy_cold(effort.of(5, 2), &value);
-    let get = Lab::embedded(STORE).drive(async |context| gets::again(context, &value, effort.of(2_000, 500)).await);
+    let get = Lab::with_store(STORE).drive(async |context| gets::again(context, &value, effort.of(2_000, 500)).await);
     let warm_copy = baseline::memcpy_warm(effort.of(7, 3), &value);
     let cold = Row::new(COLD, Unit::GigabytesPerSecond, cold.map(|seconds| seconds.map(rate(LARGE))));
     vec![
@@ -86,7 +86,7 @@ fn large(effort: Effort) -> Vec<Row> {
 
 fn small(effort: Effort) -> [Row; 2] {
     let (repetitions, count) = (effort.of(7, 3), effort.of(100_000, 20_000));
-    let lab = Lab::embedded(STORE);
+    let lab = Lab::with_store(STORE);
     let per_second = |seconds: Sample| seconds.map(|seconds| count as f64 / seconds);
     let copy = per_second(baseline::memcpy_small(repetitions, count, &SMALL.to_le_bytes()));
     let put = lab.drive(async |context| puts::many(context, SMALL, repetitions, count).await);

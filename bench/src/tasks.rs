@@ -9,7 +9,7 @@ use crate::program::Effort;
 use crate::report::{Row, Unit};
 use crate::sample::Sample;
 use crate::{child, machine};
-use mobula_runtime::{ByteSize, Nanos, Result as TaskResult, WorldKind};
+use mobula_runtime::{Nanos, Result as TaskResult, WorldKind};
 use mobula_sim::{ClusterSpec, NodeSpec, RunOptions};
 
 /// Objects or tasks of the rows that end in `10k`.
@@ -61,7 +61,7 @@ fn speeds(place: &str, measured: Result<Speeds, String>, rate: &Sample, latency:
 }
 
 fn embedded(sizes: Sizes) -> Result<Speeds, String> {
-    Lab::embedded(ByteSize::mb(64)).drive(async |context| both(context, sizes).await)
+    Lab::embedded().drive(async |context| both(context, sizes).await)
 }
 
 /// The driver in this process, one node in another; a third is the head.
@@ -97,7 +97,7 @@ fn queued_rows() -> [Row; 2] {
 
 fn many(effort: Effort) -> [Row; 4] {
     let repetitions = effort.of(7, 3);
-    let lab = Lab::embedded(ByteSize::mb(64));
+    let lab = Lab::embedded();
     let (pipelined, one_by_one) = (baseline::pipelined(repetitions, TEN_K), baseline::ping_pong(TEN_K));
     // A chain cannot be pipelined: each closure waits for the one before.
     let chained = Sample::of(one_by_one.median().map(|micros| micros * TEN_K as f64 / 1e6).into_iter().collect());

@@ -4,7 +4,7 @@ use super::workloads;
 use crate::clock::Stopwatch;
 use crate::lab::Lab;
 use crate::machine;
-use mobula_runtime::{ByteSize, Context, Nanos, Question, task};
+use mobula_runtime::{Context, Nanos, Question, task};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -42,7 +42,7 @@ async fn hold(context: Context) {
 /// # Errors
 /// What kept the cluster or a task from working.
 pub fn measure(tasks: usize) -> Result<Queued, String> {
-    let (filled, resident) = Lab::embedded(ByteSize::mb(64)).drive(async |context| {
+    let (filled, resident) = Lab::embedded().drive(async |context| {
         let cpus = machine::cores();
         let holds = (0..cpus).map(|_| hold().submit(context)).collect::<mobula_runtime::Result<Vec<_>>>()?;
         while HOLDING.load(Ordering::Relaxed) < cpus {
