@@ -51,6 +51,12 @@ fn the_main_job_gives_the_expected_answers() {
 }
 
 #[test]
+fn every_verb_works_once() {
+    let report = run_file(&here("verbs.toml"), &quiet(1));
+    assert_eq!((report.outcome, &report.failure), (Outcome::Passed, &None));
+}
+
+#[test]
 fn the_digest_depends_on_results_and_not_on_the_seed() {
     let runs = [1, 2, 3].map(|seed| run_file(&here("catalogue/A09.toml"), &quiet(seed)));
     assert!(runs.iter().all(|run| run.outcome == Outcome::Passed), "{runs:?}");
