@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The types carry the guarantee that no view outlives its bytes and that nobody writes what somebody reads: a
-//! [`View`] keeps its range allocated, and a [`Region`] stops existing when it is sealed.
+//! [`View`] keeps its range allocated, a [`Region`] stops existing when it is sealed, and what a region declared
+//! [filled](Region::fill) before that can be viewed but no longer written.
 //!
 //! Ranges start at multiples of [`ALIGN`] and are accounted in whole multiples of it. The offset allocator
 //! (Aaltonen's two-level bins, constant time) finds a free range only by its size class, of which there are eight per
@@ -75,9 +76,12 @@ struct Range {
     gone: Arc<AtomicBool>,
 }
 
-/// A range that is being written, by its only holder.
+/// A range that is being written, by its only writer, from the front to the back: its filled part is for good and can
+/// be read by those who pass on what is still arriving, the rest is the writer's alone.
 pub struct Region {
-    range: Range,
+    range: Arc<Range>,
+    /// Bytes from the start that are never written again.
+    filled: u64,
 }
 
 /// A read-only window on a sealed range. Clones and slices share the range, which stays allocated and unmoved while any
@@ -162,7 +166,7 @@ impl Arena {
         space.used += charge;
         let offset = allocation.map_or(0, |a| u64::from(a.offset) * ALIGN);
         let (arena, gone) = (self.inner.clone(), Arc::new(AtomicBool::new(false)));
-        Some(Region { range: Range { arena, offset, len: len.0, allocation, gone } })
+        Some(Region { range: Arc::new(Range { arena, offset, len: len.0, allocation, gone }), filled: 0 })
     }
 
     /// The budget: bytes in use never exceed it.
@@ -236,15 +240,31 @@ impl Drop for Range {
 }
 
 impl Region {
-    /// The bytes, to be written in place.
+    /// The bytes that are not filled yet, all of them unless [`Region::fill`] was called, to be written in place.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: the range lies inside a live mapping that was zero-filled by the system, so every byte is
-        // initialised. It is disjoint from every other allocated range. This region is its only handle and is
-        // borrowed mutably. Another process can map the memory read-only at most (seal FUTURE_WRITE).
-        unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr(), self.range.len as usize) }
+        let len = self.range.len - self.filled;
+        // SAFETY: `filled <= len` of the range, which lies inside a live mapping that was zero-filled by the system, so
+        // every byte is initialised. It is disjoint from every other allocated range. This region is the only handle
+        // through which these bytes can be reached, since views are of the filled part only, and is borrowed mutably.
+        // Another process can map the memory read-only at most (seal FUTURE_WRITE).
+        unsafe { std::slice::from_raw_parts_mut(self.range.as_ptr().add(self.filled as usize), len as usize) }
     }
 
-    /// How many bytes can be written.
+    /// Declares the next `n` bytes filled: from now on they can be read, and cannot be written.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn fill(&mut self, n: usize) {
+        assert!(n as u64 <= self.range.len - self.filled, "filled {n} bytes beyond {self:?}");
+        self.filled += n as u64;
+    }
+
+    /// A view of the filled part. It keeps the whole range allocated.
+    pub fn filled(&self) -> View {
+        View { range: self.range.clone(), start: 0, len: self.filled }
+    }
+
+    /// How many bytes there are, filled or not.
     pub fn size(&self) -> ByteSize {
         ByteSize(self.range.len)
     }
@@ -252,7 +272,7 @@ impl Region {
     /// Ends the writing for good. Another process finds the bytes at [`View::offset`].
     pub fn seal(self) -> View {
         let len = self.range.len;
-        View { range: Arc::new(self.range), start: 0, len }
+        View { range: self.range, start: 0, len }
     }
 
     pub(crate) fn watch(&self) -> Watch {
@@ -305,8 +325,8 @@ impl Deref for View {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         // SAFETY: `start + len` is within the range (checked by `slice`), which is inside a live mapping and
-        // initialised. A view exists only after its region was consumed, and the range is not allocated again while
-        // `self.range` lives: nobody writes these bytes.
+        // initialised. A view is of a range whose region was consumed or of the part its region filled, and the range
+        // is not allocated again while `self.range` lives: nobody writes these bytes.
         unsafe { std::slice::from_raw_parts(self.range.as_ptr().add(self.start as usize), self.len as usize) }
     }
 }

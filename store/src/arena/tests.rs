@@ -127,3 +127,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_filled_part_of_a_region_can_be_read_while_the_rest_is_written() {
+    let arena = Arena::heap(ByteSize(1000)).unwrap();
+    let mut region = arena.allocate(ByteSize(100)).unwrap();
+    region.as_mut_slice()[..10].fill(1);
+    assert_eq!(region.filled().len(), 0);
+    region.fill(10);
+    let early = region.filled();
+    assert_eq!(region.as_mut_slice().len(), 90);
+    region.as_mut_slice().fill(2);
+    region.fill(90);
+    assert_eq!((early.len(), early[9]), (10, 1), "what was viewed did not change");
+    let sealed = region.seal();
+    assert_eq!((sealed[9], sealed[10], sealed.offset()), (1, 2, early.offset()));
+    drop(sealed);
+    assert!(arena.used() > ByteSize::ZERO, "a view of a part keeps all of it");
+    drop(early);
+    assert_eq!(arena.used(), ByteSize::ZERO);
+}
+
+#[test]
+#[should_panic(expected = "filled 101 bytes beyond")]
+fn no_more_can_be_filled_than_there_is() {
+    let arena = Arena::heap(ByteSize(1000)).unwrap();
+    arena.allocate(ByteSize(100)).unwrap().fill(101);
+}
