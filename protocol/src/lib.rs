@@ -13,10 +13,11 @@
 //! | [`pull`] | which objects a node fetches next, from whom, within its memory | PullManager |
 //!
 //! What must NOT happen here: an import of another Mobula crate, of tokio, of a clock, a socket or a file; iteration over a
-//! hash map; a random draw. The clippy ban list and `tests/rooms.rs` enforce it.
+//! hash map of the standard library; a random draw. The clippy ban list and `tests/rooms.rs` enforce it.
 
 mod ids;
 mod machine;
+mod map;
 mod message;
 mod resources;
 mod spec;
@@ -31,6 +32,7 @@ pub mod sched;
 
 pub use ids::{Attempt, Epoch, FunctionId, Incarnation, LeaseId, NodeId, ObjectId, OwnerId, TaskId};
 pub use machine::{Machine, Violation};
+pub use map::Map;
 pub use message::{Located, Message, ResultPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
 pub use spec::{Arg, Placement, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskSpec, UnreconstructableReason};

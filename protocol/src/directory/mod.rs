@@ -46,7 +46,7 @@
 //!
 //! The methods are calls and not a [`crate::Machine`]'s events: the owner needs most answers in the same step.
 
-use crate::{ByteSize, Incarnation, Located, ObjectId, Violation};
+use crate::{ByteSize, Incarnation, Located, Map, ObjectId, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ pub enum Added {
 /// Locations and subscribers of all objects of one owner. See the [module](self) for its states and guarantees.
 #[derive(Debug, Default)]
 pub struct Directory {
-    objects: BTreeMap<ObjectId, Entry>,
+    objects: Map<ObjectId, Entry>,
     /// Who has copies of what. The other direction of `Located::Stored::copies`.
     held: BTreeMap<Incarnation, BTreeSet<ObjectId>>,
     /// Who asks for what. The other direction of `Entry::subscribers`.
@@ -242,7 +242,7 @@ impl Directory {
     /// The object is out of scope: drops all that is known of it, without a word to subscribers (an owner that still
     /// has some tells them first, by [`set`](Self::set)). Returns the nodes that still have a copy, in id order.
     pub fn forget(&mut self, object: ObjectId) -> Vec<Incarnation> {
-        let Some(entry) = self.objects.remove(&object) else { return Vec::new() };
+        let Some(entry) = self.objects.swap_remove(&object) else { return Vec::new() };
         entry.subscribers.iter().for_each(|by| unlink(&mut self.asked, *by, object));
         entry.copies().iter().for_each(|at| unlink(&mut self.held, *at, object));
         match entry.located {
@@ -315,7 +315,7 @@ impl Directory {
 
     fn drop_if_pending(&mut self, object: ObjectId) {
         if self.objects.get(&object).is_some_and(Entry::is_pending) {
-            self.objects.remove(&object);
+            self.objects.swap_remove(&object);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The arguments of tasks: where they are, whose they are, and who waits for them.
 
-use super::types::{Agenda, Effect, Foreign};
+use super::types::{Agenda, Effect, Foreign, Token};
 use super::{Owner, unknown};
 use crate::{Arg, ByteSize, Incarnation, Located, NodeId, ObjectId, TaskError, TaskErrorKind, TaskId, TaskSpec};
 use bytes::Bytes;
@@ -86,8 +86,38 @@ impl Owner {
         }
     }
 
+    /// See [`super::Event::Await`]. An object that is out of scope is gone, as for a subscriber.
+    pub(super) fn await_value(&mut self, object: ObjectId, token: Token, out: &mut Vec<Effect>) {
+        let Some(entry) = self.objects.get_mut(&object).filter(|entry| entry.in_scope()) else {
+            return out.push(Effect::Exists { token, located: Located::Failed(unknown(object)) });
+        };
+        match self.directory.state(object) {
+            Located::Pending => {
+                entry.awaited.push(token);
+                self.want(object, out);
+            }
+            located => out.push(Effect::Exists { token, located: located.clone() }),
+        }
+    }
+
+    pub(super) fn unawait(&mut self, object: ObjectId, token: Token) {
+        if let Some(entry) = self.objects.get_mut(&object) {
+            entry.awaited.retain(|waiter| *waiter != token);
+        }
+    }
+
+    /// Tells those who wait in this process that an object is no longer pending.
+    fn wake(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
+        let Some(entry) = self.objects.get_mut(&object).filter(|entry| !entry.awaited.is_empty()) else { return };
+        let located = self.directory.state(object);
+        if !matches!(located, Located::Pending) {
+            out.extend(entry.awaited.drain(..).map(|token| Effect::Exists { token, located: located.clone() }));
+        }
+    }
+
     /// An object may have a value now, or failed: whoever waited for it goes on.
     pub(super) fn arrived(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
+        self.wake(object, out);
         if !self.waiting.contains_key(&object) {
             return;
         }

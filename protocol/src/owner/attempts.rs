@@ -145,12 +145,13 @@ impl Owner {
     /// Attempts on a dead node. Whether one had begun is not known unless the node said so, so it is charged like a
     /// crash.
     pub(super) fn end_attempts_on(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
-        let ended: Vec<TaskId> = self
+        let mut ended: Vec<TaskId> = self
             .tasks
             .iter()
             .filter(|(_, task)| matches!(task.stage, Stage::Running { to, .. } if to == dead))
             .map(|(id, _)| *id)
             .collect();
+        ended.sort_unstable();
         for id in ended {
             self.crashed(id, TaskErrorKind::NodeDied, format!("its node, {dead}, died"), out);
         }

@@ -2,7 +2,7 @@
 
 use super::Owner;
 use super::types::{Object, Stage, Task};
-use crate::{ObjectId, TaskId, Violation};
+use crate::{Located, ObjectId, TaskId, Violation};
 use std::collections::BTreeMap;
 
 /// How often an object is used, by what uses it: submitted, lineage, contained.
@@ -49,6 +49,8 @@ impl Owner {
         Violation::unless(counted == uses, "I29 counts are what they count", || {
             format!("{id} counts {counted:?}, is used {uses:?} times (submitted, lineage, contained)")
         })?;
+        let told = object.awaited.is_empty() || matches!(self.directory.state(id), Located::Pending);
+        Violation::unless(told, "I1 whoever waits for what exists is told", || format!("{id}: {object:?}"))?;
         let unfinished = self.tasks.get(&id.task).is_some_and(|task| task.stage != Stage::Finished);
         let needed = object.in_scope() || object.lineage > 0 || unfinished;
         Violation::unless(needed, "I27 nothing is kept without a reason", || format!("{id} is out of scope"))?;

@@ -152,10 +152,14 @@ impl Owner {
                 out.push(Effect::Notify { to, object: id, located: Located::Failed(unknown(id)) });
             }
         }
+        if let Some(entry) = self.objects.get_mut(&id) {
+            let gone = |token| Effect::Exists { token, located: Located::Failed(unknown(id)) };
+            out.extend(entry.awaited.drain(..).map(gone));
+        }
     }
 
     fn remove(&mut self, id: ObjectId, out: &mut Vec<Effect>) {
-        let Some(object) = self.objects.remove(&id) else { return };
+        let Some(object) = self.objects.swap_remove(&id) else { return };
         for at in self.directory.forget(id) {
             free(at, id, out);
         }
@@ -179,7 +183,9 @@ impl Owner {
 
     /// Whether some result of the task still has an entry whose value could be lost.
     pub(super) fn is_lineage(&self, task: TaskId) -> bool {
-        self.objects.range(task.result(0)..=task.result(u32::MAX)).any(|(id, _)| self.is_rebuildable_kind(*id))
+        let returns = self.tasks.get(&task).map_or(0, |task| task.spec.returns);
+        let mut results = (0..returns).map(|index| task.result(index));
+        results.any(|id| self.objects.contains_key(&id) && self.is_rebuildable_kind(id))
     }
 
     /// Whether an object of ours is one that lineage is for: in shared memory, or lost from it.
@@ -193,7 +199,7 @@ impl Owner {
         if !finished || self.is_lineage(id) {
             return;
         }
-        if let Some(task) = self.tasks.remove(&id) {
+        if let Some(task) = self.tasks.swap_remove(&id) {
             for object in task.spec.reachable() {
                 self.unhold(object, |entry| entry.lineage -= 1, out);
             }

@@ -36,6 +36,10 @@
 //! its own returns other references each time and is no less right. A cancelled task never runs again, because its last
 //! attempt may still.
 //!
+//! # Waiting in this process
+//! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered by
+//! one [`Effect::Exists`], as soon as the object is no longer pending, and wants the object as a subscription does.
+//!
 //! # References in other processes
 //! Whoever sends a reference registers the receiver with the owner first
 //! ([`Effect::Lend`]), and the receiver gives the registration back when it is done with it; so there is no moment at
@@ -79,10 +83,10 @@ mod tasks;
 mod tests;
 mod types;
 
-pub use types::{Counters, Effect, Event};
+pub use types::{Counters, Effect, Event, Token};
 
 use crate::directory::{Directory, Notify};
-use crate::{Incarnation, Located, Machine, Nanos, ObjectId, ResultPlace, TaskId, Violation};
+use crate::{Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskId, Violation};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use types::{Agenda, Foreign, Object, Stage, Task};
@@ -93,8 +97,8 @@ use types::{Agenda, Foreign, Object, Stage, Task};
 #[derive(Debug)]
 pub struct Owner {
     me: Incarnation,
-    objects: BTreeMap<ObjectId, Object>,
-    tasks: BTreeMap<TaskId, Task>,
+    objects: Map<ObjectId, Object>,
+    tasks: Map<TaskId, Task>,
     directory: Directory,
     foreign: BTreeMap<ObjectId, Foreign>,
     /// Waiting tasks by the argument they wait for.
@@ -119,8 +123,8 @@ impl Owner {
     pub fn new(me: Incarnation) -> Self {
         Self {
             me,
-            objects: BTreeMap::new(),
-            tasks: BTreeMap::new(),
+            objects: Map::default(),
+            tasks: Map::default(),
             directory: Directory::default(),
             foreign: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -165,7 +169,9 @@ impl Owner {
     /// What every unfinished task waits for, for people.
     pub fn waits(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        for (id, task) in self.tasks.iter().filter(|(_, task)| task.stage != Stage::Finished) {
+        let mut unfinished: Vec<_> = self.tasks.iter().filter(|(_, task)| task.stage != Stage::Finished).collect();
+        unfinished.sort_unstable_by_key(|(id, _)| **id);
+        for (id, task) in unfinished {
             let what = match task.stage {
                 Stage::Waiting => {
                     let missing: Vec<String> = task.missing.iter().map(ToString::to_string).collect();
@@ -246,6 +252,8 @@ impl Machine for Owner {
             Event::Unsubscribe { object, by } => self.directory.unsubscribe(object, by),
             Event::CopyAdded { object, at, size } => self.copy_added(object, at, size, out),
             Event::CopyRemoved { object, at } => self.copy_removed(object, at, out),
+            Event::Await { object, token } => self.await_value(object, token, out),
+            Event::Unawait { object, token } => self.unawait(object, token),
             Event::ForeignLocated { object, located } => self.foreign_located(object, located, out),
             Event::NodeDied(dead) => self.node_died(dead, out),
             Event::Cancel(object) => self.cancel(object.task, out),

@@ -103,6 +103,21 @@ pub enum Event {
         /// Where.
         at: Incarnation,
     },
+    /// The application waits until an object of ours is no longer pending, and is told once by [`Effect::Exists`]. Wants
+    /// the object as [`Event::Subscribe`] does.
+    Await {
+        /// The object.
+        object: ObjectId,
+        /// The waiter's name for this wait.
+        token: Token,
+    },
+    /// It no longer waits.
+    Unawait {
+        /// The object.
+        object: ObjectId,
+        /// The waiter's name for that wait.
+        token: Token,
+    },
     /// The owner of an argument of ours says where it is.
     ForeignLocated {
         /// The argument, owned by another process.
@@ -116,6 +131,15 @@ pub enum Event {
     Cancel(ObjectId),
     /// The application frees the value by hand.
     Free(ObjectId),
+}
+
+/// Names a wait of the application for one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Which wait.
+    pub wait: u64,
+    /// Which of its objects.
+    pub position: u32,
 }
 
 /// What the owner wants done.
@@ -168,6 +192,13 @@ pub enum Effect {
         /// The object.
         object: ObjectId,
         /// What is known.
+        located: Located,
+    },
+    /// To a waiter in this process: the object is no longer pending.
+    Exists {
+        /// The waiter's name for its wait.
+        token: Token,
+        /// Its value, where its copies are, or why it failed.
         located: Located,
     },
     /// To a node: drop these copies.
@@ -261,6 +292,8 @@ pub(super) struct Object {
     pub borrowed: BTreeMap<Incarnation, i64>,
     /// The same of finished tasks that are kept as lineage.
     pub lineage: u32,
+    /// Who in this process waits for it to exist. Empty unless it is pending.
+    pub awaited: Vec<Token>,
     /// The references inside its value.
     pub contains: Vec<ObjectId>,
     /// Whether it was put, so that nothing can make it again.

@@ -13,6 +13,7 @@
 //! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
 
 use super::follow::Follows;
+use super::gets::{Awaiting, Reply};
 use super::holds::Holds;
 use super::words::{Ledger, Output};
 use crate::objects::Objects;
@@ -30,8 +31,10 @@ use std::sync::Arc;
 pub(super) enum Wish {
     /// The arguments of an attempt.
     Args(TaskId, Attempt),
-    /// A get; answered through this.
-    Get(Vec<ObjectId>, tokio::sync::oneshot::Sender<Result<Vec<bytes::Bytes>, crate::Error>>),
+    /// A get whose values do not all exist.
+    Await(Awaiting),
+    /// A get that the pull machine works on; answered through this.
+    Get(Vec<ObjectId>, Reply),
     /// A get that was answered; its values stay pinned until it is dropped.
     Answered,
 }
@@ -69,6 +72,8 @@ pub struct Core {
     pub(super) progress: Vec<(Arc<str>, owner::Counters)>,
     /// Effects on their way from machine to machine.
     pub(super) wires: Wires,
+    /// Empty lists to change places with those that are being routed.
+    pub(super) spare: Wires,
     pub(super) out: Vec<Output>,
 }
 
@@ -152,6 +157,7 @@ impl Core {
             replies: BTreeMap::new(),
             progress: Vec::new(),
             wires: Wires::default(),
+            spare: Wires::default(),
             out: Vec::new(),
         };
         core.link.step(now, link::Event::Started(me), &mut core.wires.link);

@@ -1,6 +1,6 @@
 //! What the application, the workers, the peers and the clock tell a node.
 
-use super::core::{Core, Running, Wish};
+use super::core::{Core, Running};
 use super::words::{Input, Output, Question};
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
@@ -21,13 +21,9 @@ impl Core {
                 self.tell_owner(owner::Event::Submit(spec));
             }
             Input::Get { bundle, objects, priority, reply } => {
-                self.wishes.insert(bundle, Wish::Get(objects.clone(), reply));
-                self.tell_pull(pull::Event::Want { bundle, objects, priority });
+                self.get(bundle, objects, priority, reply);
             }
-            Input::Drop(bundle) => {
-                self.wishes.remove(&bundle);
-                self.tell_pull(pull::Event::Drop { bundle });
-            }
+            Input::Drop(bundle) => self.drop_get(bundle),
             Input::Watch { watch, objects, reply } => {
                 for object in self.follows.watch(watch, objects, reply) {
                     self.send(object.owner(), Message::Locate(object));

@@ -3,6 +3,7 @@
 mod bulk;
 mod core;
 mod follow;
+mod gets;
 mod holds;
 mod input;
 mod route;

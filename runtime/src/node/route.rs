@@ -16,39 +16,32 @@ use mobula_store::{CopyKind, StoreError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Routes the effects of one machine; says whether there were any. The two lists of a machine change places, so that
+/// routing allocates nothing.
+macro_rules! route_all {
+    ($core:ident, $machine:ident, $route:ident) => {{
+        let moved = !$core.wires.$machine.is_empty();
+        if moved {
+            let mut effects = std::mem::take(&mut $core.spare.$machine);
+            std::mem::swap(&mut effects, &mut $core.wires.$machine);
+            effects.drain(..).for_each(|effect| $core.$route(effect));
+            $core.spare.$machine = effects;
+        }
+        moved
+    }};
+}
+
 impl Core {
     /// Routes effects until none is left.
     pub(super) fn route(&mut self) {
         loop {
-            let mut moved = false;
-            for effect in std::mem::take(&mut self.wires.owner) {
-                moved = true;
-                self.owner_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.dispatch) {
-                moved = true;
-                self.dispatch_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.local) {
-                moved = true;
-                self.local_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.executor) {
-                moved = true;
-                self.executor_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.pull) {
-                moved = true;
-                self.pull_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.view) {
-                moved = true;
-                self.view_effect(effect);
-            }
-            for effect in std::mem::take(&mut self.wires.link) {
-                moved = true;
-                self.link_effect(effect);
-            }
+            let mut moved = route_all!(self, owner, owner_effect);
+            moved |= route_all!(self, dispatch, dispatch_effect);
+            moved |= route_all!(self, local, local_effect);
+            moved |= route_all!(self, executor, executor_effect);
+            moved |= route_all!(self, pull, pull_effect);
+            moved |= route_all!(self, view, view_effect);
+            moved |= route_all!(self, link, link_effect);
             while let Some(message) = self.loopback.pop_front() {
                 moved = true;
                 self.deliver(self.me, message);
@@ -92,6 +85,7 @@ impl Core {
                 self.send(to, Message::PushTask { lease, attempt, spec, inline });
             }
             Effect::CancelAttempt { to, task, attempt } => self.send(to, Message::CancelTask { task, attempt }),
+            Effect::Exists { token, located } => self.exists(token, located),
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Free { at, objects } => self.send(at, Message::Free(objects)),
             Effect::Locate(object) => self.follow(object, Follower::Owner),
@@ -265,7 +259,7 @@ impl Core {
 
     fn bundle_ready(&mut self, bundle: BundleId, values: Vec<Value>) {
         match self.wishes.get_mut(&bundle) {
-            None | Some(Wish::Answered) => {}
+            None | Some(Wish::Answered | Wish::Await(_)) => {}
             Some(Wish::Args(task, attempt)) => {
                 let key = (*task, *attempt);
                 let Some(Running { wanted: Some((_, objects)), .. }) = self.attempts.get(&key) else { return };
@@ -306,7 +300,7 @@ impl Core {
             Some(Wish::Get(_, reply)) => {
                 let _ = reply.send(Err(error));
             }
-            Some(Wish::Answered) | None => {}
+            Some(Wish::Answered | Wish::Await(_)) | None => {}
         }
     }
 

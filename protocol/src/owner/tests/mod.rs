@@ -8,7 +8,7 @@ mod reconstruction;
 mod references;
 mod scale;
 
-use super::{Counters, Effect, Event, Owner};
+use super::{Counters, Effect, Event, Owner, Token};
 use crate::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace};
 use crate::{Placement, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
@@ -52,6 +52,8 @@ struct World {
     /// Holds of foreign objects that are not given back: (held, located).
     foreign: BTreeMap<ObjectId, (i64, i64)>,
     lent: Vec<(ObjectId, Incarnation)>,
+    /// What the application waits for, by the number of the wait.
+    awaited: BTreeMap<u64, ObjectId>,
     /// How often each task ran to its end.
     ran: BTreeMap<TaskId, u32>,
     next: u64,
@@ -71,6 +73,7 @@ impl World {
             told: BTreeMap::new(),
             foreign: BTreeMap::new(),
             lent: vec![],
+            awaited: BTreeMap::new(),
             ran: BTreeMap::new(),
             next: 0,
         }
@@ -115,12 +118,23 @@ impl World {
             Effect::Hold(object) | Effect::Inherit(object) => self.foreign.entry(object).or_default().0 += 1,
             Effect::Unhold(object) => self.foreign.entry(object).or_default().0 -= 1,
             Effect::Lend { object, to } => self.lent.push((object, to)),
+            Effect::Exists { token, located } => {
+                assert_ne!(located, Located::Pending);
+                assert!(self.awaited.remove(&token.wait).is_some(), "{token:?} is told twice, or nobody waits");
+            }
         }
     }
 
     fn fresh(&mut self) -> TaskId {
         self.next += 1;
         TaskId { owner: ME, seq: self.next }
+    }
+
+    /// The application waits for `object` to exist.
+    fn await_value(&mut self, object: ObjectId) {
+        self.next += 1;
+        self.awaited.insert(self.next, object);
+        self.step(Event::Await { object, token: Token { wait: self.next, position: 0 } });
     }
 
     /// Submits `label`; results are big unless the label starts with `small`.

@@ -24,6 +24,9 @@ enum Op {
     GiveBack(usize),
     Subscribe(usize, usize),
     Unsubscribe(usize),
+    /// The application waits for something it holds, or no longer does.
+    Await(usize),
+    Unawait(usize),
     /// Everything in the queue goes to this node.
     Assign(usize),
     Start(usize),
@@ -56,6 +59,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => n.clone().prop_map(Op::GiveBack),
         6 => (n.clone(), node.clone()).prop_map(|(n, at)| Op::Subscribe(n, at)),
         2 => n.clone().prop_map(Op::Unsubscribe),
+        6 => n.clone().prop_map(Op::Await),
+        1 => n.clone().prop_map(Op::Unawait),
         12 => node.clone().prop_map(Op::Assign),
         2 => n.clone().prop_map(Op::Start),
         16 => n.clone().prop_map(Op::Finish),
@@ -153,6 +158,18 @@ impl Model {
                 let (object, by) = self.subscribed.swap_remove(n % self.subscribed.len());
                 self.subscribed.retain(|entry| *entry != (object, by));
                 self.w.step(Event::Unsubscribe { object, by });
+            }
+            Op::Await(n) => {
+                if let Some(object) = pick(&self.held, n) {
+                    self.w.await_value(object);
+                }
+            }
+            Op::Unawait(n) => {
+                let waits: Vec<(u64, ObjectId)> = self.w.awaited.clone().into_iter().collect();
+                if let Some((wait, object)) = pick(&waits, n) {
+                    self.w.awaited.remove(&wait);
+                    self.w.step(Event::Unawait { object, token: Token { wait, position: 0 } });
+                }
             }
             Op::Cancel(n) => self.held_step(n, Event::Cancel),
             Op::FreeByHand(n) => self.held_step(n, Event::Free),
@@ -299,6 +316,7 @@ impl Model {
         for (object, by) in &self.subscribed {
             assert_ne!(self.w.told[&(*by, *object)], Located::Pending, "{by} waits for {object}");
         }
+        assert!(self.w.awaited.is_empty(), "nobody will answer {:?} (I1)", self.w.awaited);
     }
 
     fn drop_everything(&mut self) {
