@@ -139,13 +139,24 @@ pub enum Message {
         /// How long it executed.
         spent: Nanos,
     },
-    /// Owner to node: do not start this attempt; if it runs, let it finish and be ignored.
+    /// Owner to node: do not start this attempt; if it runs, end it if it can be ended. What it returns is ignored.
     CancelTask {
         /// The task.
         task: TaskId,
         /// Which attempt.
         attempt: Attempt,
+        /// Whether the tasks that it submitted are cancelled too.
+        recursive: bool,
     },
+    /// Holder to owner: cancel the task that makes this.
+    CancelObject {
+        /// The object.
+        object: ObjectId,
+        /// Whether the tasks that it submitted are cancelled too.
+        recursive: bool,
+    },
+    /// Holder to owner: free this value although it is referred to.
+    FreeObject(ObjectId),
 
     /// Node to owner: tell me where this is, now and whenever that changes.
     Locate(ObjectId),
@@ -199,6 +210,8 @@ impl Message {
             Self::TaskStarted { .. } => "TaskStarted",
             Self::TaskDone { .. } => "TaskDone",
             Self::CancelTask { .. } => "CancelTask",
+            Self::CancelObject { .. } => "CancelObject",
+            Self::FreeObject(_) => "FreeObject",
             Self::Locate(_) => "Locate",
             Self::Unlocate(_) => "Unlocate",
             Self::Located { .. } => "Located",

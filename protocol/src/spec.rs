@@ -1,6 +1,6 @@
 //! What a task is, in terms any language could write down (decision D9), and how it can fail (decision D8).
 
-use crate::{FunctionId, Labels, ObjectId, Resources, TaskId};
+use crate::{ByteSize, FunctionId, Labels, ObjectId, Resources, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -64,6 +64,16 @@ impl Default for Retries {
     }
 }
 
+/// What the owner makes of a task that returns other bytes when it runs again to rebuild a lost result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Replay {
+    /// An error: whoever read the first version would see a second one (invariant I3).
+    #[default]
+    Strict,
+    /// The new version counts from now on, and what was computed from the old one is computed again when it is wanted.
+    Accept,
+}
+
 /// A task as its owner describes it. Immutable: every attempt runs the same specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
@@ -79,9 +89,23 @@ pub struct TaskSpec {
     pub returns: u32,
     /// Budgets.
     pub retries: Retries,
+    /// Whether it may return something else when it runs again.
+    pub replay: Replay,
 }
 
 impl TaskSpec {
+    /// The memory it takes as lineage, in bytes: what it consists of, and 256 for the owner's record and the maps it is in.
+    /// Shared parts (label, class) are not counted.
+    pub fn footprint(&self) -> ByteSize {
+        const RECORD: usize = 256;
+        let arg = |arg: &Arg| match arg {
+            Arg::Value(bytes, refs) => bytes.len() + size_of_val(&refs[..]),
+            Arg::Ref(_) => 0,
+        };
+        let args = size_of_val(&self.args[..]) + self.args.iter().map(arg).sum::<usize>();
+        ByteSize((RECORD + size_of::<Self>() + args) as u64)
+    }
+
     /// The objects that must be local before it starts, in argument order, duplicates included.
     pub fn refs(&self) -> impl Iterator<Item = ObjectId> {
         self.args.iter().filter_map(|arg| match arg {
@@ -102,7 +126,8 @@ impl TaskSpec {
     }
 }
 
-/// Why an object cannot be rebuilt. The names are Ray's reason codes (`exceptions.py`, 2.60).
+/// Why an object cannot be rebuilt. The names are Ray's reason codes (`exceptions.py`, 2.60). Ray's BORROWED has no
+/// counterpart: a borrower asks the owner, and is told the owner's reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnreconstructableReason {
     /// The loss budget is used up.
@@ -147,6 +172,8 @@ pub enum TaskErrorKind {
     OwnerDied,
     /// Every copy was lost and the object cannot be rebuilt.
     Unreconstructable(UnreconstructableReason),
+    /// The task that made it returned something else when it ran again, and its submitter did not allow that.
+    NondeterministicReplay,
     /// It was freed by hand.
     Freed,
     /// The value does not fit the node's store, now or ever (the message says which).
@@ -173,6 +200,7 @@ impl TaskErrorKind {
             Self::Cancelled => "Cancelled",
             Self::OwnerDied => "OwnerDied",
             Self::Unreconstructable(_) => "Unreconstructable",
+            Self::NondeterministicReplay => "NondeterministicReplay",
             Self::Freed => "Freed",
             Self::StoreFull => "StoreFull",
             Self::Unschedulable => "Unschedulable",

@@ -1,5 +1,6 @@
 //! What a person may set on a node or a head, with defaults that need no thought.
 
+use mobula_protocol::owner::DEFAULT_LINEAGE_LIMIT;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
 
 /// Settings of one node.
@@ -20,6 +21,9 @@ pub struct NodeSettings {
     pub store_grace: Nanos,
     /// How long a join is tried, and how long a node goes on without hearing from its head.
     pub head_grace: Nanos,
+    /// Bytes of finished tasks' specifications that are kept to rebuild lost values. What is beyond it fails with the
+    /// reason `LINEAGE_EVICTED` when it is lost.
+    pub lineage: ByteSize,
     /// Port of its rpc service; 0 for any free one.
     pub port: u16,
 }
@@ -34,6 +38,7 @@ impl Default for NodeSettings {
             inline: ByteSize(100 << 10),
             store_grace: Nanos::secs(2),
             head_grace: Nanos::secs(10),
+            lineage: DEFAULT_LINEAGE_LIMIT,
             port: 0,
         }
     }

@@ -198,21 +198,61 @@ pub async fn nest(context: Context, x: Value, depth: u64) -> Result<Value> {
     context.get(&inner).await
 }
 
-/// Puts so many bytes and returns a list with the reference: the node that ran the task owns them.
+/// A tree of tasks, each of which waits for its `fanout` children; the leaves wait for `time`. The number of leaves.
 #[task]
-pub async fn put_inside(context: Context, bytes: u64, seed: u64) -> Result<Value> {
-    let inner = context.put(&Value::Bytes(content(bytes, seed))).await?;
-    Ok(Value::List(vec![Value::Ref(inner)]))
+pub async fn sleep_tree(context: Context, depth: u64, fanout: u64, time: u64) -> Result<Value> {
+    if depth == 0 {
+        context.env().sleep(Nanos(time)).await;
+        return Ok(Value::Int(1));
+    }
+    let children = (0..fanout).map(|_| sleep_tree(depth - 1, fanout, time).submit(&context));
+    let children = children.collect::<Result<Vec<_>>>()?;
+    let mut leaves = 0_i64;
+    for child in context.get_all(&children).await? {
+        if let Value::Int(below) = child {
+            leaves = leaves.saturating_add(below);
+        }
+    }
+    Ok(Value::Int(leaves))
 }
 
-/// Reads the references inside its argument; the hash of their values as text.
+/// Puts so many bytes `refs` times and returns a list with the references: the node that ran the task owns them.
 #[task]
-pub async fn read_inside(context: Context, x: Value) -> Result<Value> {
+pub async fn put_inside(context: Context, bytes: u64, seed: u64, refs: u64) -> Result<Value> {
+    let mut inside = Vec::new();
+    for n in 0..refs {
+        let inner = context.put(&Value::Bytes(content(bytes, seed.wrapping_add(n)))).await?;
+        inside.push(Value::Ref(inner));
+    }
+    Ok(Value::List(inside))
+}
+
+/// Waits without using a cpu, then reads the references inside its argument; the hash of their values as text.
+#[task]
+pub async fn read_later(context: Context, x: Value, time: u64) -> Result<Value> {
+    context.env().sleep(Nanos(time)).await;
+    read_all(&context, &x).await
+}
+
+/// Cancels the tasks that make what the references inside its argument name; the number of references.
+#[task]
+pub async fn cancel_inside(context: Context, x: Value) -> Result<Value> {
+    x.refs().iter().try_for_each(|reference| context.cancel(reference))?;
+    Ok(Value::Int(x.refs().len() as i64))
+}
+
+async fn read_all(context: &Context, x: &Value) -> Result<Value> {
     let mut read = Vec::new();
     for reference in x.refs() {
         read.push(context.get(reference).await?);
     }
     Ok(hex(&Value::List(read)))
+}
+
+/// Reads the references inside its argument; the hash of their values as text.
+#[task]
+pub async fn read_inside(context: Context, x: Value) -> Result<Value> {
+    read_all(&context, &x).await
 }
 
 /// Between 1 byte and 1 MiB, how many and which depending on the seed alone.

@@ -47,6 +47,8 @@ pub struct ClusterSettings {
     pub inline: ByteSize,
     /// How long a new object waits for room in a full store.
     pub store_grace: Nanos,
+    /// Bytes of lineage that each owner keeps.
+    pub lineage: ByteSize,
     /// The capacity of the driver's store.
     pub driver_store: ByteSize,
 }
@@ -180,6 +182,7 @@ impl ClusterSettings {
             store: spec.store,
             inline: self.inline,
             store_grace: self.store_grace,
+            lineage: self.lineage,
             head_grace: self.head_grace,
             port: 0,
         }
@@ -205,6 +208,7 @@ impl Default for ClusterSettings {
             head_grace: node.head_grace,
             inline: node.inline,
             store_grace: node.store_grace,
+            lineage: node.lineage,
             driver_store: node.store,
         }
     }

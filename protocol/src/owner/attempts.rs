@@ -3,7 +3,7 @@
 use super::types::{Effect, Stage};
 use super::{Owner, free};
 use crate::{Attempt, Incarnation, Located, ObjectId, ResultPlace};
-use crate::{TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult};
+use crate::{Replay, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 
 impl Owner {
     pub(super) fn started(&mut self, id: TaskId, attempt: Attempt) {
@@ -31,11 +31,15 @@ impl Owner {
             .get(&id)
             .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from));
         let Some(task) = current else { return self.disown(from, id, outcome, out) };
-        let returns = task.spec.returns as usize;
+        let (returns, stale) = (task.spec.returns as usize, task.stale);
         if !matches!(outcome, TaskOutcome::HandedBack(_)) {
             self.started(id, attempt);
         }
         match outcome {
+            TaskOutcome::Returned(results) if stale => {
+                self.disown(from, id, TaskOutcome::Returned(results), out);
+                self.wait_for_args(id, out);
+            }
             TaskOutcome::Returned(results) if results.len() == returns => self.returned(from, id, results, out),
             TaskOutcome::Returned(results) => {
                 let message = format!("{id} returned {} results and declares {returns}", results.len());
@@ -88,17 +92,24 @@ impl Owner {
         }
         for (index, result) in (0..).zip(results) {
             let object = id.result(index);
-            self.publish(from, object, result, out);
+            self.publish(from, object, result, &spec, out);
             self.arrived(object, out);
         }
         self.settle_args(&spec, out);
-        self.drop_lineage(id, out);
+        self.keep_lineage(id, out);
     }
 
     /// Accepts a result of the current attempt for an object that has no value. A task that was run again because a
     /// sibling was lost may find it has one: then an equal copy is one more, and anything else would be a second
     /// version (I4).
-    fn publish(&mut self, from: Incarnation, object: ObjectId, result: TaskResult, out: &mut Vec<Effect>) {
+    fn publish(
+        &mut self,
+        from: Incarnation,
+        object: ObjectId,
+        result: TaskResult,
+        spec: &TaskSpec,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(entry) = self.objects.get_mut(&object) else {
             // A sibling that went out of scope before the task had to run again.
             return self.refuse(from, object, result, out);
@@ -107,7 +118,17 @@ impl Owner {
             self.idle.push(object);
         }
         match (self.directory.state(object), &result.place) {
+            (Located::Pending, _) if entry.differs(&result) && spec.replay == Replay::Strict => {
+                let (label, before, now) = (&spec.label, entry.hash.unwrap_or_default(), result.hash);
+                let message = format!("{label} made another {object} when it ran again: hash {before:016x}, now {now:016x}");
+                self.refuse(from, object, result, out);
+                self.fail_value(object, TaskError::new(TaskErrorKind::NondeterministicReplay, message), out);
+            }
             (Located::Pending, _) => {
+                if entry.differs(&result) {
+                    self.invalidate_consumers(object, out);
+                }
+                let Some(entry) = self.objects.get_mut(&object) else { return };
                 entry.hash = Some(result.hash);
                 self.contain(object, result.refs, from != self.me, out);
                 self.place(object, from, result.place, out);

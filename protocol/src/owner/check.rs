@@ -1,7 +1,7 @@
 //! The owner's invariants.
 
 use super::Owner;
-use super::types::{Object, Stage, Task};
+use super::types::{Object, Origin, Stage, Task};
 use crate::{Located, ObjectId, TaskId, Violation};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ impl Owner {
                 format!("{object} is to wake {tasks:?}")
             })?;
         }
+        let finished = self.tasks.values().filter(|task| task.stage == Stage::Finished);
+        self.lineage.check(finished.map(|task| &*task.spec))?;
         self.check_foreign()
     }
 
@@ -54,7 +56,7 @@ impl Owner {
         let unfinished = self.tasks.get(&id.task).is_some_and(|task| task.stage != Stage::Finished);
         let needed = object.in_scope() || object.lineage > 0 || unfinished;
         Violation::unless(needed, "I27 nothing is kept without a reason", || format!("{id} is out of scope"))?;
-        let made = object.put || self.tasks.contains_key(&id.task) || !self.is_rebuildable_kind(id);
+        let made = object.origin != Origin::Task || self.tasks.contains_key(&id.task) || !self.is_rebuildable_kind(id);
         Violation::unless(made, "I31 lineage is kept while it is needed", || format!("{id} lost its task"))?;
         let alive = object.borrowed.keys().all(|by| !self.dead.contains(by));
         Violation::unless(alive, "I28 the dead hold nothing", || format!("{id} is held by {:?}", object.borrowed))

@@ -1,6 +1,6 @@
 //! Which objects are in scope, and what goes when one no longer is.
 
-use super::types::{Effect, Object, Stage};
+use super::types::{Effect, Object, Origin, Stage};
 use super::{Owner, free, unknown};
 use crate::directory::{Added, Gone};
 use crate::{ByteSize, Incarnation, Located, ObjectId, TaskError, TaskErrorKind, TaskId};
@@ -62,7 +62,7 @@ impl Owner {
             return;
         }
         let wanted =
-            self.objects.get(&object).is_some_and(|entry| entry.in_scope() || (entry.put && entry.lineage > 0));
+            self.objects.get(&object).is_some_and(|entry| entry.in_scope() || (entry.origin != Origin::Task && entry.lineage > 0));
         let added = if wanted { self.directory.copy_added(object, at, size, &mut self.news) } else { Added::Refused };
         match added {
             Added::Further => self.tell(out),
@@ -115,7 +115,7 @@ impl Owner {
     }
 
     /// The reverse of [`Owner::hold`].
-    fn unhold(&mut self, object: ObjectId, count: impl FnOnce(&mut Object), out: &mut Vec<Effect>) {
+    pub(super) fn unhold(&mut self, object: ObjectId, count: impl FnOnce(&mut Object), out: &mut Vec<Effect>) {
         if object.owner() != self.me {
             out.push(Effect::Unhold(object));
         } else if let Some(entry) = self.objects.get_mut(&object) {
@@ -135,7 +135,7 @@ impl Owner {
             if object.lineage == 0 {
                 self.dismiss(id, out);
                 self.remove(id, out);
-            } else if !object.put && matches!(self.directory.state(id), Located::Stored { .. } | Located::Pending) {
+            } else if object.origin == Origin::Task && self.is_rebuildable_kind(id) {
                 self.dismiss(id, out);
                 self.drop_value(id, out);
             }
@@ -200,6 +200,7 @@ impl Owner {
             return;
         }
         if let Some(task) = self.tasks.swap_remove(&id) {
+            self.lineage.dropped(&task.spec);
             for object in task.spec.reachable() {
                 self.unhold(object, |entry| entry.lineage -= 1, out);
             }

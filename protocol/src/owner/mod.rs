@@ -32,9 +32,20 @@
 //!
 //! A task that runs again makes all of its results again, but only those without a value are published: of a sibling
 //! that has one, an equal copy (same size and hash) is one copy more and any other is freed, so that readers never see
-//! two versions (I4). When every copy was lost the new value is accepted whatever its hash: a task that puts objects of
-//! its own returns other references each time and is no less right. A cancelled task never runs again, because its last
-//! attempt may still.
+//! two versions (I4). A cancelled task never runs again, because its last attempt may still.
+//!
+//! When every copy was lost the new value must have the hash of the first one, which is kept with the lineage. If it has
+//! not, the object fails with `NondeterministicReplay` (I3). A task submitted with [`Replay::Accept`](crate::Replay) gets
+//! its new version through: what finished tasks of this owner made from the old one is dropped and made again when it is
+//! wanted, at the cost of their loss budgets, and attempts that run with the old one are repeated free of charge. What
+//! other owners made from it, or what was inline, stays. Values with references inside are not compared: a task that puts
+//! objects of its own names others each time and is no less right.
+//!
+//! # Lineage
+//! Specifications of finished tasks take memory, so they have a limit in bytes ([`Owner::with_lineage_limit`]). Beyond it
+//! the oldest go. What they made lives on, and cannot be rebuilt: such an object fails with `LINEAGE_EVICTED` when its
+//! last copy is lost, and what is rebuilt from it fails with the same reason, naming it as the cause. Its value, like a
+//! put's, then stays for as long as other lineage needs it. (Ray drops half of the lineage at once, silently.)
 //!
 //! # Waiting in this process
 //! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered by
@@ -66,7 +77,6 @@
 //!
 //! # Limits
 //! - References in a cycle of values that contain each other are never freed.
-//! - Lineage has no byte limit yet, so no object fails with `LINEAGE_EVICTED`.
 //! - A lender that dies between registering a receiver and sending it the reference, or the other way round, leaves a
 //!   registration too many or too few; the receiver's death, or `Freed`, ends it.
 //!
@@ -77,6 +87,7 @@ mod arguments;
 mod attempts;
 mod check;
 mod lifetime;
+mod lineage;
 mod recovery;
 mod tasks;
 #[cfg(test)]
@@ -86,10 +97,14 @@ mod types;
 pub use types::{Counters, Effect, Event, Token};
 
 use crate::directory::{Directory, Notify};
-use crate::{Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskId, Violation};
+use crate::{ByteSize, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskId, Violation};
+use lineage::Lineage;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use types::{Agenda, Foreign, Object, Stage, Task};
+use types::{Agenda, Foreign, Object, Origin, Stage, Task};
+
+/// Lineage kept by one owner unless it is told otherwise. 1 GiB, as in Ray (`max_lineage_bytes`).
+pub const DEFAULT_LINEAGE_LIMIT: ByteSize = ByteSize(1 << 30);
 
 /// The owner machine. See the module for its states and guarantees.
 ///
@@ -101,6 +116,7 @@ pub struct Owner {
     tasks: Map<TaskId, Task>,
     directory: Directory,
     foreign: BTreeMap<ObjectId, Foreign>,
+    lineage: Lineage,
     /// Waiting tasks by the argument they wait for.
     waiting: BTreeMap<ObjectId, BTreeSet<TaskId>>,
     /// Counters by label; a task keeps the index.
@@ -127,6 +143,7 @@ impl Owner {
             tasks: Map::default(),
             directory: Directory::default(),
             foreign: BTreeMap::new(),
+            lineage: Lineage::new(DEFAULT_LINEAGE_LIMIT),
             waiting: BTreeMap::new(),
             counters: Vec::new(),
             labels: BTreeMap::new(),
@@ -135,6 +152,18 @@ impl Owner {
             agenda: VecDeque::new(),
             idle: Vec::new(),
         }
+    }
+
+    /// The same with room for so many bytes of lineage.
+    #[must_use]
+    pub fn with_lineage_limit(mut self, limit: ByteSize) -> Self {
+        self.lineage = Lineage::new(limit);
+        self
+    }
+
+    /// Bytes of lineage kept, and how often some was dropped to stay within the limit.
+    pub fn lineage(&self) -> (ByteSize, u64) {
+        (self.lineage.bytes(), self.lineage.evicted())
     }
 
     /// Progress by label, in the order the labels were first used.
@@ -168,27 +197,29 @@ impl Owner {
 
     /// What every unfinished task waits for, for people.
     pub fn waits(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut unfinished: Vec<_> = self.tasks.iter().filter(|(_, task)| task.stage != Stage::Finished).collect();
-        unfinished.sort_unstable_by_key(|(id, _)| **id);
-        for (id, task) in unfinished {
-            let what = match task.stage {
-                Stage::Waiting => {
-                    let missing: Vec<String> = task.missing.iter().map(ToString::to_string).collect();
-                    format!("waits for {}", missing.join(", "))
-                }
-                Stage::Queued => "waits for a slot".to_owned(),
-                Stage::Running { to, started: true, .. } => format!("runs on {to}"),
-                Stage::Running { to, .. } => format!("was sent to {to}"),
-                Stage::Finished => continue,
-            };
-            lines.push(format!("{} ({id}, attempt {}) {what}", task.spec.label, task.attempt.0));
-        }
-        lines
+        let mut ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.why(id)).collect()
+    }
+
+    /// What a task waits for, for people; none if it is over or unknown.
+    pub fn why(&self, id: TaskId) -> Option<String> {
+        let task = self.tasks.get(&id)?;
+        let what = match task.stage {
+            Stage::Waiting => {
+                let missing: Vec<String> = task.missing.iter().map(ToString::to_string).collect();
+                format!("waits for {}", missing.join(", "))
+            }
+            Stage::Queued => "waits for a slot".to_owned(),
+            Stage::Running { to, started: true, .. } => format!("runs on {to}"),
+            Stage::Running { to, .. } => format!("was sent to {to}"),
+            Stage::Finished => return None,
+        };
+        Some(format!("{} ({id}, attempt {}) {what}", task.spec.label, task.attempt.0))
     }
 
     fn put(&mut self, object: ObjectId, place: ResultPlace, refs: Vec<ObjectId>, out: &mut Vec<Effect>) {
-        let entry = Object { local: 1, put: true, ..Object::default() };
+        let entry = Object { local: 1, origin: Origin::Put, ..Object::default() };
         let taken = self.objects.insert(object, entry);
         debug_assert!(taken.is_none(), "{object} was put twice");
         self.contain(object, refs, false, out);
@@ -256,7 +287,7 @@ impl Machine for Owner {
             Event::Unawait { object, token } => self.unawait(object, token),
             Event::ForeignLocated { object, located } => self.foreign_located(object, located, out),
             Event::NodeDied(dead) => self.node_died(dead, out),
-            Event::Cancel(object) => self.cancel(object.task, out),
+            Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),
             Event::Free(object) => self.free_by_hand(object, out),
         }
         while let Some(next) = self.agenda.pop_front() {

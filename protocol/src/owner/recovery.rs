@@ -2,7 +2,7 @@
 
 use super::Owner;
 use super::attempts::spend;
-use super::types::{Effect, Stage};
+use super::types::{Effect, Origin, Stage};
 use crate::{Located, ObjectId, TaskError, TaskErrorKind, TaskId, UnreconstructableReason};
 
 impl Owner {
@@ -26,7 +26,14 @@ impl Owner {
         match self.tasks.get(&object.task).map(|task| task.stage) {
             Some(Stage::Finished) => self.rebuild(object, out),
             Some(_) => {}
-            None => self.unreconstructable(object, UnreconstructableReason::Put, "the application", out),
+            None => {
+                let origin = self.objects.get(&object).map(|entry| entry.origin.clone());
+                let (reason, maker) = match origin {
+                    Some(Origin::Evicted(label)) => (UnreconstructableReason::LineageEvicted, label),
+                    _ => (UnreconstructableReason::Put, "the application".into()),
+                };
+                self.unreconstructable(object, reason, &maker, out);
+            }
         }
     }
 
@@ -44,6 +51,7 @@ impl Owner {
         }
         task.stage = Stage::Waiting;
         self.counters[task.label].1.rebuilt += 1;
+        self.lineage.dropped(&spec);
         self.reuse_args(&spec, out);
         self.wait_for_args(object.task, out);
     }

@@ -28,6 +28,7 @@ impl Owner {
             missing: BTreeSet::new(),
             rebuilding: false,
             cancelled: false,
+            stale: false,
             label,
             spec,
         };
@@ -92,6 +93,7 @@ impl Owner {
         self.lend_nested(&spec, to, out);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.attempt = Attempt(task.attempt.0 + 1);
+            task.stale = false;
             task.stage = Stage::Running { lease, to, started: false };
             out.push(Effect::Push { to, lease, attempt: task.attempt, spec, inline });
         }
@@ -103,13 +105,16 @@ impl Owner {
         }
     }
 
-    pub(super) fn cancel(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+    /// Ends a task that is not over: its results are errors at once, whatever its last attempt still does.
+    pub(super) fn cancel(&mut self, id: TaskId, recursive: bool, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         match task.stage {
             Stage::Finished => return,
             Stage::Waiting => {}
             Stage::Queued => out.push(Effect::Dequeue(id)),
-            Stage::Running { to, .. } => out.push(Effect::CancelAttempt { to, task: id, attempt: task.attempt }),
+            Stage::Running { to, .. } => {
+                out.push(Effect::CancelAttempt { to, task: id, attempt: task.attempt, recursive });
+            }
         }
         task.cancelled = true;
         let error = TaskError::new(TaskErrorKind::Cancelled, format!("{} ({id}) was cancelled", task.spec.label));
@@ -135,7 +140,7 @@ impl Owner {
             self.idle.push(object);
         }
         self.settle_args(&spec, out);
-        self.drop_lineage(id, out);
+        self.keep_lineage(id, out);
     }
 
     /// A task is over for now: its arguments are no longer in use, but may be needed to run it again.

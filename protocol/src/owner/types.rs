@@ -1,7 +1,7 @@
 //! Events, effects and records of the owner.
 
 use crate::{Attempt, ByteSize, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
-use crate::{TaskError, TaskId, TaskOutcome, TaskSpec};
+use crate::{TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -127,8 +127,13 @@ pub enum Event {
     },
     /// Membership's final verdict.
     NodeDied(Incarnation),
-    /// The application no longer wants the task that makes this object.
-    Cancel(ObjectId),
+    /// The application, here or elsewhere, no longer wants the task that makes this object.
+    Cancel {
+        /// The object.
+        object: ObjectId,
+        /// Nor the tasks that it submitted.
+        recursive: bool,
+    },
     /// The application frees the value by hand.
     Free(ObjectId),
 }
@@ -176,7 +181,7 @@ pub enum Effect {
         /// Reference arguments that are held inline, by position.
         inline: Vec<(u32, Bytes)>,
     },
-    /// To a node: do not start that attempt.
+    /// To a node: do not start that attempt, or end it.
     CancelAttempt {
         /// The node.
         to: Incarnation,
@@ -184,6 +189,8 @@ pub enum Effect {
         task: TaskId,
         /// Which attempt.
         attempt: Attempt,
+        /// Whether the tasks that it submitted are cancelled too.
+        recursive: bool,
     },
     /// To a subscriber: this is what is known.
     Notify {
@@ -274,8 +281,22 @@ pub(super) struct Task {
     pub rebuilding: bool,
     /// Whether it was cancelled: then it never runs again, because its last attempt may be running still.
     pub cancelled: bool,
+    /// Whether an argument was replaced by another version while it ran: then what it returns does not count.
+    pub stale: bool,
     /// Index of its counters.
     pub label: usize,
+}
+
+/// Where an object comes from, and so what can make it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A task, for as long as its specification is here.
+    #[default]
+    Task,
+    /// The application put it: nothing.
+    Put,
+    /// A task of this label, whose specification was dropped to keep lineage within its limit: nothing any more.
+    Evicted(Arc<str>),
 }
 
 /// An object of ours that is referenced, or needed to rebuild one that is.
@@ -296,13 +317,19 @@ pub(super) struct Object {
     pub awaited: Vec<Token>,
     /// The references inside its value.
     pub contains: Vec<ObjectId>,
-    /// Whether it was put, so that nothing can make it again.
-    pub put: bool,
+    /// What can make its value again.
+    pub origin: Origin,
     /// The hash of the value that was accepted last, if a task made it.
     pub hash: Option<u64>,
 }
 
 impl Object {
+    /// Whether a new value is another version of one that was accepted before. Values with references inside are never
+    /// taken for one: see the module.
+    pub fn differs(&self, result: &TaskResult) -> bool {
+        result.refs.is_empty() && self.hash.is_some_and(|hash| hash != result.hash)
+    }
+
     /// Whether anybody can still ask for its value.
     pub fn in_scope(&self) -> bool {
         self.local > 0 || self.submitted > 0 || self.contained > 0 || self.borrowed.values().any(|n| *n > 0)

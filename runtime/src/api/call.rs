@@ -4,7 +4,8 @@ use super::context::Context;
 use super::function::encoded;
 use super::reference::ObjectRef;
 use crate::Error;
-use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Resources, Retries, SchedulingClass, TaskErrorKind};
+use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass};
+use mobula_protocol::{TaskErrorKind, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -53,6 +54,7 @@ pub struct TaskCall<R> {
     resources: Resources,
     placement: Placement,
     retries: Retries,
+    replay: Replay,
     returns: u32,
     result: PhantomData<fn() -> R>,
 }
@@ -68,6 +70,7 @@ impl<R> TaskCall<R> {
             resources: Resources::cpus(1),
             placement: Placement::Any,
             retries: Retries::default(),
+            replay: Replay::Strict,
             returns: 1,
             result: PhantomData,
         }
@@ -159,10 +162,18 @@ impl<R> TaskCall<R> {
         self
     }
 
+    /// When a lost result is rebuilt and comes out differently, the new value counts, and what this process's tasks made from
+    /// the old one is made again. Without this it is a `NondeterministicReplay` error.
+    pub fn accept_replay(mut self) -> Self {
+        self.replay = Replay::Accept;
+        self
+    }
+
     fn launch<T>(self, context: &Context) -> Result<Vec<ObjectRef<T>>, Error> {
         let class = intern(self.function, self.resources, self.placement);
         let label = self.label.unwrap_or_else(|| short(self.function));
-        let refs = context.submit(label, class, self.args?, self.returns, self.retries)?;
+        let (args, returns, retries, replay) = (self.args?, self.returns, self.retries, self.replay);
+        let refs = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay })?;
         drop(self.held);
         Ok(refs)
     }

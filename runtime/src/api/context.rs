@@ -2,15 +2,13 @@
 
 use super::reference::{ObjectRef, decode};
 use crate::Error;
-use crate::node::{Input, Question};
+use crate::node::{Cancels, Input, Question};
 use crate::objects::Objects;
 use bytes::Bytes;
 use mobula_env::{Env, Files};
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, Priority};
-use mobula_protocol::{
-    Arg, Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace, Retries, SchedulingClass,
-};
+use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
 use mobula_protocol::{TaskErrorKind, TaskId, TaskSpec};
 use mobula_store::codec;
 use serde::Serialize;
@@ -25,6 +23,8 @@ pub struct Context {
     shared: Arc<Shared>,
     /// The lease under which the task that holds this context runs; a driver has none.
     lease: Option<LeaseId>,
+    /// That task; a driver has none.
+    task: Option<TaskId>,
     /// Which execution of its task this is; 0 for a driver.
     attempt: u32,
 }
@@ -38,6 +38,10 @@ pub(crate) struct Shared {
     pub inline: ByteSize,
     /// Numbers of tasks and puts.
     pub next_task: AtomicU64,
+    /// Attempts on this node that were cancelled and are not over.
+    pub cancels: Arc<Cancels>,
+    /// Tasks submitted here.
+    pub submitted: AtomicU64,
     /// Numbers of gets and waits.
     pub next_bundle: AtomicU64,
     /// Progress of the owner in this process, by label.
@@ -57,17 +61,23 @@ pub struct Waited<T> {
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, lease: None, attempt: 0 }
+        Self { shared, lease: None, task: None, attempt: 0 }
     }
 
-    /// The same, on behalf of a task that runs under `lease`.
-    pub(crate) fn under(&self, lease: LeaseId, attempt: Attempt) -> Self {
-        Self { shared: self.shared.clone(), lease: Some(lease), attempt: attempt.0 }
+    /// The same, on behalf of an attempt that runs under `lease`.
+    pub(crate) fn under(&self, lease: LeaseId, task: TaskId, attempt: Attempt) -> Self {
+        Self { shared: self.shared.clone(), lease: Some(lease), task: Some(task), attempt: attempt.0 }
     }
 
-    /// The same, in the `attempt`-th execution of a task that cannot wait.
-    pub(crate) fn in_attempt(&self, attempt: Attempt) -> Self {
-        Self { shared: self.shared.clone(), lease: self.lease, attempt: attempt.0 }
+    /// The same, on behalf of an attempt of a task that cannot wait.
+    pub(crate) fn in_attempt(&self, task: TaskId, attempt: Attempt) -> Self {
+        Self { shared: self.shared.clone(), lease: self.lease, task: Some(task), attempt: attempt.0 }
+    }
+
+    /// Whether the task that holds this context was cancelled. A task that computes for long and does not await asks now and
+    /// then and returns early; what it returns no longer matters.
+    pub fn is_cancelled(&self) -> bool {
+        self.task.is_some_and(|task| self.shared.cancels.has(task, Attempt(self.attempt)))
     }
 
     /// Which execution of its task this context belongs to, from 1; 0 for a driver. A task that decides by it is not
@@ -144,6 +154,22 @@ impl Context {
         bytes.iter().map(|bytes| decode(bytes, self)).collect()
     }
 
+    /// As [`Context::get_all`], but gives up after `limit`.
+    ///
+    /// # Errors
+    /// Also `GetTimeout`, after which another get can still succeed.
+    pub async fn get_all_within<T: DeserializeOwned>(
+        &self,
+        references: &[ObjectRef<T>],
+        limit: Nanos,
+    ) -> Result<Vec<T>, Error> {
+        let late = |_| {
+            let message = format!("some of {} references had no value after {limit}", references.len());
+            Err(Error::new(TaskErrorKind::GetTimeout, message))
+        };
+        self.shared.env.timeout(limit, self.get_all(references)).await.unwrap_or_else(late)
+    }
+
     /// The encoded bytes of a value, not decoded.
     ///
     /// # Errors
@@ -184,12 +210,12 @@ impl Context {
         let watch = self.shared.next_bundle.fetch_add(1, Ordering::Relaxed);
         let objects: Vec<ObjectId> = references.iter().map(ObjectRef::id).collect();
         let _watched = Watched { context: self, watch };
-        self.send(Input::Watch { watch, objects, reply })?;
-        let mut found = vec![false; references.len()];
+        self.send(Input::Watch { watch, first: 0, objects, reply })?;
+        let (mut found, mut left) = (vec![false; references.len()], count);
         let collect = async {
-            while found.iter().filter(|found| **found).count() < count {
+            while left > 0 {
                 let Some(position) = ready.recv().await else { return Err(gone()) };
-                found[position] = true;
+                left -= usize::from(!std::mem::replace(&mut found[position], true));
             }
             Ok(())
         };
@@ -206,15 +232,61 @@ impl Context {
         Ok(waited)
     }
 
-    /// Cancels the task that makes this object: queued, it never starts; running, its result is dropped; finished, nothing.
+    /// Cancels the task that makes this object, whoever submitted it, and all tasks that it submitted, and theirs.
+    ///
+    /// | the task is | then |
+    /// | --- | --- |
+    /// | waiting or queued | it never starts |
+    /// | running, `async` | it ends at the `await` it is at, or the next one; its cpu is free then |
+    /// | running, otherwise | it runs to its end unless it asks [`Context::is_cancelled`]; what it returns is dropped |
+    /// | finished | nothing happens, also to tasks that it submitted and that still run |
+    ///
+    /// Unless it had finished, its results are `Cancelled` errors from then on, and it is not run again, whatever its
+    /// budgets. Cancelling twice is cancelling once. What a cancelled attempt submits later is cancelled too.
+    ///
+    /// (Ray: `ray.cancel(ref, recursive=True)`. There is no `force`: workers are threads, which nobody can end.)
     ///
     /// # Errors
     /// When the runtime is shut down.
     pub fn cancel<T>(&self, reference: &ObjectRef<T>) -> Result<(), Error> {
-        self.send(Input::Cancel(reference.id()))
+        self.send(Input::Cancel { object: reference.id(), recursive: true })
     }
 
-    /// Frees a value although references to it exist: reading them fails with `Freed` from now on.
+    /// As [`Context::cancel`], but lets the tasks run that the cancelled one submitted.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub fn cancel_alone<T>(&self, reference: &ObjectRef<T>) -> Result<(), Error> {
+        self.send(Input::Cancel { object: reference.id(), recursive: false })
+    }
+
+    /// Waits until fewer than `limit` of the tasks that this process submitted are unfinished: a driver that makes tasks
+    /// faster than the cluster runs them asks for room before each, and so needs bounded memory.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub async fn room(&self, limit: u64) -> Result<(), Error> {
+        let _blocked = Blocked::new(self);
+        let mut progress = self.shared.progress.clone();
+        loop {
+            let over = |progress: &Progress| progress.iter().map(|(_, c)| c.finished + c.failed).sum::<u64>();
+            let over = over(&progress.borrow_and_update());
+            if self.shared.submitted.load(Ordering::Relaxed).saturating_sub(over) < limit.max(1) {
+                return Ok(());
+            }
+            progress.changed().await.map_err(|_| gone())?;
+        }
+    }
+
+    /// What the task that makes this object waits for, in words; none if it is over, or another process submitted it.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub async fn why<T>(&self, reference: &ObjectRef<T>) -> Result<Option<String>, Error> {
+        self.ask(|reply| Question::Why(reference.id().task, reply)).await
+    }
+
+    /// Frees a value, whoever owns it, although references to it exist: reading them fails with `Freed` from now on.
     ///
     /// # Errors
     /// When the runtime is shut down.
@@ -257,16 +329,14 @@ impl Context {
         }
     }
 
-    pub(crate) fn submit<T>(
-        &self,
-        label: Arc<str>,
-        class: Arc<SchedulingClass>,
-        args: Vec<Arg>,
-        returns: u32,
-        retries: Retries,
-    ) -> Result<Vec<ObjectRef<T>>, Error> {
+    /// Submits the task that `describe` makes of its name. If a task submits it, it is that task's child.
+    pub(crate) fn submit<T>(&self, describe: impl FnOnce(TaskId) -> TaskSpec) -> Result<Vec<ObjectRef<T>>, Error> {
         let id = self.new_task();
-        self.send(Input::Submit(Arc::new(TaskSpec { id, label, class, args, returns, retries })))?;
+        let spec = describe(id);
+        let returns = spec.returns;
+        let parent = self.task.map(|task| (task, Attempt(self.attempt)));
+        self.shared.submitted.fetch_add(1, Ordering::Relaxed);
+        self.send(Input::Submit { spec: Arc::new(spec), parent })?;
         Ok((0..returns).map(|index| ObjectRef::adopt(id.result(index), self.clone())).collect())
     }
 
@@ -282,29 +352,34 @@ impl Context {
         &self.shared
     }
 
+    /// A number for a get or a wait.
+    pub(super) fn next_bundle(&self) -> u64 {
+        self.shared.next_bundle.fetch_add(1, Ordering::Relaxed)
+    }
+
     fn new_task(&self) -> TaskId {
         TaskId { owner: self.shared.me, seq: self.shared.next_task.fetch_add(1, Ordering::Relaxed) }
     }
 
-    fn send(&self, input: Input) -> Result<(), Error> {
+    pub(super) fn send(&self, input: Input) -> Result<(), Error> {
         self.shared.inbox.send(input).map_err(|_| gone())
     }
 
     /// For news that no longer matter once the runtime is shut down.
-    fn tell(&self, input: Input) {
+    pub(super) fn tell(&self, input: Input) {
         let _ = self.shared.inbox.send(input);
     }
 }
 
-fn gone() -> Error {
+pub(super) fn gone() -> Error {
     Error::new(TaskErrorKind::Disconnected, "this node was shut down, or declared dead by its cluster")
 }
 
 /// While it lives, the task that waits does not count as using its cpu.
-struct Blocked<'a>(Option<(&'a Context, LeaseId)>);
+pub(super) struct Blocked<'a>(Option<(&'a Context, LeaseId)>);
 
 impl<'a> Blocked<'a> {
-    fn new(context: &'a Context) -> Self {
+    pub fn new(context: &'a Context) -> Self {
         let blocked = context.lease.map(|lease| (context, lease));
         if let Some((context, lease)) = blocked {
             context.tell(Input::Blocked(lease));

@@ -12,6 +12,7 @@
 //! An arrow between two nodes is a [`Message`] over the [`Link`]; an arrow within a node, and a message to itself, is a call
 //! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
 
+use super::cancel::{Cancels, Children};
 use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
 use super::holds::Holds;
@@ -56,6 +57,8 @@ pub struct Core {
     pub(super) wishes: BTreeMap<BundleId, Wish>,
     /// The bundle and the specification of each attempt that waits for arguments or runs here.
     pub(super) attempts: BTreeMap<(TaskId, Attempt), Running>,
+    /// What attempts here have submitted, and which of them were cancelled.
+    pub(super) children: Children,
     /// Bundles of task arguments are numbered from the top, those of the application from the bottom.
     pub(super) next_args: u64,
     pub(super) load: member::NodeLoad,
@@ -107,10 +110,14 @@ pub struct Birth {
     pub total: Resources,
     /// Its labels.
     pub labels: Labels,
+    /// Bytes of lineage its owner keeps.
+    pub lineage: ByteSize,
     /// How long the head may be silent.
     pub head_grace: Nanos,
     /// Whether log lines are wanted.
     pub logging: bool,
+    /// Where cancelled attempts are written for those who run them.
+    pub cancels: Arc<Cancels>,
     /// Breaks ties between equally good nodes.
     pub seed: u64,
 }
@@ -138,13 +145,14 @@ impl Core {
             local: local::Local::new(member, policy.clone(), birth.seed),
             dispatch: dispatch::Dispatch::new(me, policy, dispatch::DispatchSettings::default(), birth.seed),
             executor: executor::Executor::new(),
-            owner: Owner::new(me),
+            owner: Owner::new(me).with_lineage_limit(birth.lineage),
             pull: Pull::new(me, capacity),
             objects,
             follows: Follows::default(),
             holds: Holds::new(me),
             wishes: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            children: Children::new(birth.cancels),
             next_args: u64::MAX,
             load: member::NodeLoad { available: birth.total, ..member::NodeLoad::default() },
             room: capacity,

@@ -23,6 +23,7 @@ struct Follow {
 }
 
 struct Watch {
+    /// By position.
     objects: Vec<ObjectId>,
     reply: mpsc::UnboundedSender<usize>,
 }
@@ -78,10 +79,17 @@ impl Follows {
         false
     }
 
-    /// A wait begins. Returns the objects whose owners must be asked.
-    pub fn watch(&mut self, watch: u64, objects: Vec<ObjectId>, reply: mpsc::UnboundedSender<usize>) -> Vec<ObjectId> {
+    /// A wait begins, or is made larger: its positions from `first` on are these objects. Returns the objects whose owners
+    /// must be asked.
+    pub fn watch(
+        &mut self,
+        watch: u64,
+        first: usize,
+        objects: Vec<ObjectId>,
+        reply: mpsc::UnboundedSender<usize>,
+    ) -> Vec<ObjectId> {
         let mut ask = Vec::new();
-        for (position, object) in objects.iter().enumerate() {
+        for (position, object) in (first..).zip(&objects) {
             let new = !self.followed.contains_key(object);
             let follow = self.followed.entry(*object).or_default();
             if follow.last.as_ref().is_some_and(is_ready) {
@@ -93,7 +101,7 @@ impl Follows {
                 ask.push(*object);
             }
         }
-        self.watches.insert(watch, Watch { objects, reply });
+        self.watches.entry(watch).or_insert_with(|| Watch { objects: Vec::new(), reply }).objects.extend(objects);
         ask
     }
 

@@ -16,16 +16,20 @@ impl Core {
         self.now = now;
         match input {
             Input::Put { object, place, refs } => self.tell_owner(owner::Event::Put { object, place, refs }),
-            Input::Submit(spec) => {
+            Input::Submit { spec, parent } => {
                 self.log("submit", format_args!("{} {}", spec.label, spec.id));
+                let id = spec.id;
                 self.tell_owner(owner::Event::Submit(spec));
+                if let Some(parent) = parent {
+                    self.adopt_child(parent, id);
+                }
             }
             Input::Get { bundle, objects, priority, reply } => {
                 self.get(bundle, objects, priority, reply);
             }
             Input::Drop(bundle) => self.drop_get(bundle),
-            Input::Watch { watch, objects, reply } => {
-                for object in self.follows.watch(watch, objects, reply) {
+            Input::Watch { watch, first, objects, reply } => {
+                for object in self.follows.watch(watch, first, objects, reply) {
                     self.send(object.owner(), Message::Locate(object));
                 }
             }
@@ -38,8 +42,10 @@ impl Core {
             Input::RefAdded(object) => self.hold(object),
             Input::RefDropped(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefDropped(object)),
             Input::RefDropped(object) => self.unhold(object),
-            Input::Cancel(object) => self.tell_owner(owner::Event::Cancel(object)),
-            Input::Free(object) => self.tell_owner(owner::Event::Free(object)),
+            Input::Cancel { object, recursive } => {
+                self.send(object.owner(), Message::CancelObject { object, recursive });
+            }
+            Input::Free(object) => self.send(object.owner(), Message::FreeObject(object)),
             Input::Ask(question) => self.answer(question),
             Input::Received { envelope, reply } => self.received(envelope, reply),
             Input::Acked { to, seq, ack } => {
@@ -209,7 +215,9 @@ impl Core {
                 self.tell_dispatch(dispatch::Event::Finished { lease, task, spent, started });
                 self.tell_owner(owner::Event::Done { from, task, attempt, outcome });
             }
-            Message::CancelTask { task, attempt } => self.tell_executor(executor::Event::Cancel { task, attempt }),
+            Message::CancelTask { task, attempt, recursive } => self.cancel_attempt(task, attempt, recursive),
+            Message::CancelObject { object, recursive } => self.tell_owner(owner::Event::Cancel { object, recursive }),
+            Message::FreeObject(object) => self.tell_owner(owner::Event::Free(object)),
             Message::Locate(object) => self.tell_owner(owner::Event::Subscribe { object, by: from }),
             Message::Unlocate(object) => self.tell_owner(owner::Event::Unsubscribe { object, by: from }),
             Message::Located { object, located } => self.located(object, located),
@@ -239,6 +247,9 @@ impl Core {
             }
             Question::Waits(reply) => {
                 let _ = reply.send(self.owner.waits());
+            }
+            Question::Why(task, reply) => {
+                let _ = reply.send(self.why(task));
             }
             Question::Ledger(reply) => {
                 let _ = reply.send(self.ledger());

@@ -1,6 +1,7 @@
 //! A node: its machines, and the thin shell around them.
 
 mod bulk;
+mod cancel;
 mod core;
 mod follow;
 mod gets;
@@ -12,6 +13,7 @@ mod words;
 mod worker;
 
 pub use shell::Node;
+pub(crate) use cancel::Cancels;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
 pub(crate) use words::Input;
 pub use words::{Ledger, Question};

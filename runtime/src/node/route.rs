@@ -84,7 +84,9 @@ impl Core {
             Effect::Push { to, lease, attempt, spec, inline } => {
                 self.send(to, Message::PushTask { lease, attempt, spec, inline });
             }
-            Effect::CancelAttempt { to, task, attempt } => self.send(to, Message::CancelTask { task, attempt }),
+            Effect::CancelAttempt { to, task, attempt, recursive } => {
+                self.send(to, Message::CancelTask { task, attempt, recursive });
+            }
             Effect::Exists { token, located } => self.exists(token, located),
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Free { at, objects } => self.send(at, Message::Free(objects)),
@@ -186,6 +188,7 @@ impl Core {
         if let Some(running) = self.attempts.remove(&(task, attempt)) {
             self.return_loans(&running.spec);
         }
+        self.attempt_forgotten(task, attempt);
     }
 
     /// References that came inside value arguments were registered for this node by the submitter (see the owner).

@@ -1,6 +1,7 @@
 //! The shell of a node: it waits, steps the core, and does what the core says.
 
 use super::bulk;
+use super::cancel::Cancels;
 use super::core::{Birth, Core};
 use super::words::{Input, Output};
 use super::worker::{Job, Queue, Worker};
@@ -59,7 +60,10 @@ impl Node {
         env.spawn("bulk", bulk::serve(env.clone(), listener, objects.clone()));
         let (progress, seen) = watch::channel(Progress::new());
         let (stop, stopped) = watch::channel(None);
+        let cancels = Arc::new(Cancels::default());
         let shared = Arc::new(Shared {
+            cancels: cancels.clone(),
+            submitted: AtomicU64::new(0),
             env: env.clone(),
             me: joined.incarnation,
             inbox,
@@ -75,8 +79,10 @@ impl Node {
             name: settings.name,
             total: settings.resources,
             labels: settings.labels,
+            lineage: settings.lineage,
             head_grace: settings.head_grace,
             logging: env.world() != WorldKind::Real,
+            cancels,
             seed: env.rng("schedule").next_u64(),
         };
         let core = Core::new(env.now(), birth, objects);

@@ -24,7 +24,12 @@ pub enum Input {
         refs: Vec<ObjectId>,
     },
     /// The application submitted a task.
-    Submit(Arc<TaskSpec>),
+    Submit {
+        /// The task.
+        spec: Arc<TaskSpec>,
+        /// The attempt that submitted it, if it was no driver.
+        parent: Option<(TaskId, Attempt)>,
+    },
     /// The application wants values.
     Get {
         /// A name for this wish, unique in the process.
@@ -40,8 +45,10 @@ pub enum Input {
     Drop(BundleId),
     /// The application wants to know as objects become ready.
     Watch {
-        /// A name for this wish, unique in the process.
+        /// A name for this wish, unique in the process. It may be made larger by naming it again.
         watch: u64,
+        /// The position of the first of these objects.
+        first: usize,
         /// Which objects.
         objects: Vec<ObjectId>,
         /// Takes the position of each object that is ready.
@@ -54,7 +61,12 @@ pub enum Input {
     /// The application dropped one.
     RefDropped(ObjectId),
     /// The application cancels the task behind an object.
-    Cancel(ObjectId),
+    Cancel {
+        /// The object.
+        object: ObjectId,
+        /// Whether also the tasks that it submitted.
+        recursive: bool,
+    },
     /// The application frees a value by hand.
     Free(ObjectId),
     /// The application asks something.
@@ -137,6 +149,8 @@ pub enum Question {
     Copies(ObjectId, oneshot::Sender<Vec<String>>),
     /// What every unfinished task of this process waits for.
     Waits(oneshot::Sender<Vec<String>>),
+    /// What a task of this process waits for; none if it is over.
+    Why(TaskId, oneshot::Sender<Option<String>>),
     /// What is left: see [`Ledger`].
     Ledger(oneshot::Sender<Ledger>),
     /// Drops this node's own cached copy, as a full store would; with force also a primary one. Says whether there was one.

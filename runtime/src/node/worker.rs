@@ -4,6 +4,7 @@ use crate::Error;
 use crate::api::{self, Body, Context, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::{
     Attempt, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
@@ -129,9 +130,16 @@ impl Worker {
 
     async fn run_async(&self, env: &Env, job: Job, run: fn(api::Input) -> api::BoxFuture<Outputs>) {
         let began = env.now();
-        let context = self.context.under(self.lease, job.attempt);
+        let (task, attempt) = (job.spec.id, job.attempt);
+        let context = self.context.under(self.lease, task, attempt);
         let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
-        let outputs = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(run(input))).await;
+        let running = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(run(input)));
+        let cancels = &self.context.shared().cancels;
+        let outputs = match select(running, std::pin::pin!(cancels.until(task, attempt))).await {
+            Either::Left((outputs, _)) => outputs,
+            // Dropping it ends it at the await it is at.
+            Either::Right(((), _)) => Ok(Err(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))),
+        };
         self.settle(env, Ran { job, outputs, spent: env.now().saturating_sub(began) }).await;
     }
 
@@ -179,7 +187,7 @@ impl Worker {
 }
 
 fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {
-    let context = context.in_attempt(job.attempt);
+    let context = context.in_attempt(job.spec.id, job.attempt);
     let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
     std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)))
 }

@@ -168,6 +168,7 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         health_timeout: table.get("health_timeout")?,
         inline: table.get("inline")?,
         store_grace: table.get("store_grace")?,
+        lineage: table.get("lineage")?,
         head_grace: table.get("head_grace")?,
         max_time: table.get("max_time")?,
     };

@@ -67,6 +67,8 @@ pub struct Settings {
     pub inline: Option<ByteSize>,
     /// How long a value waits for room in a full store.
     pub store_grace: Option<Nanos>,
+    /// Bytes of lineage that each owner keeps.
+    pub lineage: Option<ByteSize>,
     /// How long a node goes on without its head.
     pub head_grace: Option<Nanos>,
     /// The model time after which a run counts as stuck.
@@ -264,6 +266,8 @@ pub struct Submit {
     pub max_retries: Option<u32>,
     /// Budget for its own errors.
     pub retry_exceptions: Option<u32>,
+    /// Whether another value is accepted when it runs again.
+    pub accept_replay: bool,
     /// Number of results.
     pub returns: u32,
 }

@@ -32,6 +32,7 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         resources: resources(table, 1.0)?,
         max_retries: table.get("max_retries")?,
         retry_exceptions: retry_exceptions(table)?,
+        accept_replay: accept_replay(table)?,
         returns,
         names,
     };
@@ -109,6 +110,12 @@ fn place(table: &mut Table<'_>) -> Result<Place> {
             Err(table.error("only one of `on`, `prefer`, `labels` and `strategy` can decide the place"))
         }
     }
+}
+
+/// `replay = "accept"`.
+fn accept_replay(table: &mut Table<'_>) -> Result<bool> {
+    let Some(item) = table.get::<Item<'_>>("replay")? else { return Ok(false) };
+    Ok(super::results::word(item, "replay", &["strict", "accept"])? == "accept")
 }
 
 /// `true` repeats as often as after a crash, a number so many times.

@@ -176,6 +176,7 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             health_timeout: file.health_timeout.unwrap_or(defaults.health_timeout),
             head_grace: file.head_grace.unwrap_or(defaults.head_grace),
             inline: file.inline.unwrap_or(defaults.inline),
+            lineage: file.lineage.unwrap_or(defaults.lineage),
             store_grace: file.store_grace.unwrap_or(defaults.store_grace),
             driver_store: defaults.driver_store,
         },

@@ -110,6 +110,9 @@ impl Driver {
         if let Some(times) = submit.retry_exceptions {
             call = call.retry_errors(times);
         }
+        if submit.accept_replay {
+            call = call.accept_replay();
+        }
         Ok(call)
     }
 

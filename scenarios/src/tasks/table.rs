@@ -83,8 +83,11 @@ pub static FUNCTIONS: &[Function] = functions! {
     spin(param("cost", Kind::Time));
     tree(param("depth", Kind::Count), param("fanout", Kind::Count));
     nest(X, param("depth", Kind::Count));
-    put_inside(bytes(), seed());
+    sleep_tree(param("depth", Kind::Count), param("fanout", Kind::Count), param("time", Kind::Time));
+    put_inside(bytes(), seed(), Param { name: "refs", kind: Kind::Count, default: Some(1) });
     read_inside(X);
+    read_later(X, param("time", Kind::Time));
+    cancel_inside(X);
     random_size(seed());
     nondeterministic(bytes());
     allocate(bytes());

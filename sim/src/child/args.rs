@@ -47,6 +47,9 @@ pub struct NodeArgs {
     /// How long a new object waits for room in a full store.
     #[arg(long, value_name = "TIME")]
     pub store_grace: Option<Nanos>,
+    /// Bytes of finished tasks' specifications that are kept to rebuild lost values.
+    #[arg(long, value_name = "BYTES")]
+    pub lineage: Option<ByteSize>,
     /// How long to try to join, and to go on without the head.
     #[arg(long, value_name = "TIME")]
     pub head_grace: Option<Nanos>,
@@ -81,6 +84,7 @@ impl NodeArgs {
             store: self.store.unwrap_or(default.store),
             inline: self.inline.unwrap_or(default.inline),
             store_grace: self.store_grace.unwrap_or(default.store_grace),
+            lineage: self.lineage.unwrap_or(default.lineage),
             head_grace: self.head_grace.unwrap_or(default.head_grace),
             port: self.port,
         }

@@ -39,6 +39,7 @@ impl NodeArgs {
             store: Some(spec.store),
             inline: Some(settings.inline),
             store_grace: Some(settings.store_grace),
+            lineage: Some(settings.lineage),
             head_grace: Some(settings.head_grace),
             port: 0,
             exit_with_stdin: true,
@@ -56,6 +57,7 @@ impl NodeArgs {
         line.option("store", self.store.map(|bytes| bytes.0));
         line.option("inline", self.inline.map(|bytes| bytes.0));
         line.option("store-grace", self.store_grace.map(nanos));
+        line.option("lineage", self.lineage.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));
         line.flag("port", self.port);
         line.switch("exit-with-stdin", self.exit_with_stdin);

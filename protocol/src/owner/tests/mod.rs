@@ -3,6 +3,7 @@
 mod attempts;
 mod cancel;
 mod foreign;
+mod lineage;
 mod model;
 mod reconstruction;
 mod references;
@@ -10,7 +11,7 @@ mod scale;
 
 use super::{Counters, Effect, Event, Owner, Token};
 use crate::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace};
-use crate::{Placement, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use crate::{Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,6 +40,9 @@ struct World {
     /// Where the dispatcher sends tasks.
     home: Incarnation,
     retries: Retries,
+    replay: Replay,
+    /// What the hash of a result depends on besides its task; a test changes it to make tasks return something else.
+    salt: u64,
     /// Whether `check()` runs after every step; the tests of scale do without.
     checked: bool,
     queued: Vec<TaskId>,
@@ -65,6 +69,8 @@ impl World {
             owner: Owner::new(ME),
             home: A,
             retries: Retries::default(),
+            replay: Replay::Strict,
+            salt: 0,
             checked: true,
             queued: vec![],
             running: vec![],
@@ -142,7 +148,7 @@ impl World {
         let id = self.fresh();
         let class =
             SchedulingClass { function: label.into(), resources: Resources::default(), placement: Placement::Any };
-        let spec = TaskSpec { id, label: label.into(), class: class.into(), args, returns, retries: self.retries };
+        let spec = TaskSpec { id, label: label.into(), class: class.into(), args, returns, retries: self.retries, replay: self.replay };
         self.step(Event::Submit(spec.into()));
         id
     }
@@ -220,7 +226,7 @@ impl World {
                 self.stores.entry(run.at).or_default().insert(run.spec.id.result(index));
             }
             let place = if small { ResultPlace::Inline(Bytes::from_static(b"r")) } else { ResultPlace::Stored(BIG) };
-            TaskResult { place, refs: refs.clone(), hash: run.spec.id.seq }
+            TaskResult { place, refs: refs.clone(), hash: run.spec.id.seq + self.salt }
         });
         TaskOutcome::Returned(results.collect())
     }

@@ -41,7 +41,7 @@ fn a_chain_of_lost_ancestors_is_rebuilt_and_released() {
 fn the_failure_of_the_first_ancestor_reaches_the_last_with_a_short_chain_of_causes() {
     let mut w = unchecked();
     let links = chain(&mut w);
-    w.step(Event::Cancel(links[0]));
+    w.step(Event::Cancel { object: links[0], recursive: true });
     let error = w.get_error(links[LONG - 1]);
     let causes: Vec<&TaskError> = std::iter::successors(Some(&error), |error| error.cause.as_deref()).collect();
     assert!(causes.len() <= 6, "{error}");
@@ -86,7 +86,7 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
     };
     for id in ids.clone() {
         let (label, class) = (label.clone(), class.clone());
-        let spec = TaskSpec { id, label, class, args: vec![value(&[])], returns: 1, retries: Retries::default() };
+        let spec = TaskSpec { id, label, class, args: vec![value(&[])], returns: 1, retries: Retries::default(), replay: Replay::Strict };
         step(Event::Submit(spec.into()));
     }
     for task in ids.clone() {

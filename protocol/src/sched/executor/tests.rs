@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Arg, Epoch, FunctionId, Incarnation, NodeId, Placement, Resources, Retries, SchedulingClass};
+use crate::{Arg, Epoch, FunctionId, Incarnation, NodeId, Placement, Replay, Resources, Retries, SchedulingClass};
 use proptest::prelude::*;
 
 const OWNER: OwnerId = Incarnation { node: NodeId(9), epoch: Epoch(9) };
@@ -18,7 +18,7 @@ fn spec(seq: u64, refs: &[u64]) -> Arc<TaskSpec> {
         SchedulingClass { function: FunctionId::from("f"), resources: Resources::cpus(1), placement: Placement::Any };
     let args = refs.iter().map(|object| Arg::Ref(task(*object).result(0))).collect();
     let (label, class, retries) = ("f".into(), Arc::new(class), Retries::default());
-    Arc::new(TaskSpec { id: task(seq), label, class, args, returns: 1, retries })
+    Arc::new(TaskSpec { id: task(seq), label, class, args, returns: 1, retries, replay: Replay::Strict })
 }
 
 fn step(executor: &mut Executor, event: Event) -> Vec<Effect> {

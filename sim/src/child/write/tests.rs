@@ -24,6 +24,7 @@ fn the_child_reads_what_the_parent_writes() {
         health_period: Nanos(123_456_789),
         inline: ByteSize(77),
         store_grace: Nanos(1_500_000_001),
+        lineage: ByteSize(99),
         ..ClusterSettings::default()
     };
     let head = HeadArgs::of(&settings);
@@ -37,7 +38,10 @@ fn the_child_reads_what_the_parent_writes() {
     assert_eq!(parse(&node.to_args()), Ok(Program::Node(node.clone())));
     let read = node.settings();
     assert_eq!((read.resources, read.labels, read.store), (spec.resources, spec.labels, spec.store));
-    assert_eq!((read.inline, read.store_grace), (settings.inline, settings.store_grace));
+    assert_eq!(
+        (read.inline, read.store_grace, read.lineage),
+        (settings.inline, settings.store_grace, settings.lineage)
+    );
 }
 
 #[test]
