@@ -34,7 +34,15 @@ impl Round {
 
     fn submit(&mut self, owner: &mut Owner, id: TaskId) {
         let (label, class) = (self.label.clone(), self.class.clone());
-        let spec = TaskSpec { id, label, class, args: Vec::new(), returns: 1, retries: Retries::default(), replay: Default::default() };
+        let spec = TaskSpec {
+            id,
+            label,
+            class,
+            args: Vec::new(),
+            returns: 1,
+            retries: Retries::default(),
+            replay: Default::default(),
+        };
         self.step(owner, Event::Submit(Arc::new(spec)));
     }
 

@@ -35,5 +35,7 @@ pub use machine::{Machine, Violation};
 pub use map::Map;
 pub use message::{Located, Message, ResultPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
-pub use spec::{Arg, Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskSpec, UnreconstructableReason};
+pub use spec::{
+    Arg, Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskSpec, UnreconstructableReason,
+};
 pub use units::{ByteSize, Nanos, UnitError};

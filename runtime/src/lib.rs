@@ -24,8 +24,8 @@ pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::task;
 pub use mobula_protocol::owner::Counters;
 pub use mobula_protocol::{
-    Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources, Retries,
-    TaskErrorKind, UnreconstructableReason, Violation,
+    Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
+    Retries, TaskErrorKind, UnreconstructableReason, Violation,
 };
 pub use mobula_store::codec::{Blob, Tensor};
 pub use mobula_store::{StoreError, Usage};

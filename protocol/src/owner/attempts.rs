@@ -120,7 +120,8 @@ impl Owner {
         match (self.directory.state(object), &result.place) {
             (Located::Pending, _) if entry.differs(&result) && spec.replay == Replay::Strict => {
                 let (label, before, now) = (&spec.label, entry.hash.unwrap_or_default(), result.hash);
-                let message = format!("{label} made another {object} when it ran again: hash {before:016x}, now {now:016x}");
+                let message =
+                    format!("{label} made another {object} when it ran again: hash {before:016x}, now {now:016x}");
                 self.refuse(from, object, result, out);
                 self.fail_value(object, TaskError::new(TaskErrorKind::NondeterministicReplay, message), out);
             }

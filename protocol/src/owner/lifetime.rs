@@ -61,8 +61,10 @@ impl Owner {
         if self.dead.contains(&at) {
             return;
         }
-        let wanted =
-            self.objects.get(&object).is_some_and(|entry| entry.in_scope() || (entry.origin != Origin::Task && entry.lineage > 0));
+        let wanted = self
+            .objects
+            .get(&object)
+            .is_some_and(|entry| entry.in_scope() || (entry.origin != Origin::Task && entry.lineage > 0));
         let added = if wanted { self.directory.copy_added(object, at, size, &mut self.news) } else { Added::Refused };
         match added {
             Added::Further => self.tell(out),

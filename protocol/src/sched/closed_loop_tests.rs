@@ -3,7 +3,7 @@
 use super::*;
 use crate::member::{ClusterView, Member, NodeView};
 use crate::{
-    Arg, Attempt, FunctionId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Resources, Replay, Retries,
+    Arg, Attempt, FunctionId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources, Retries,
     SchedulingClass, TaskId, TaskOutcome, TaskSpec,
 };
 use proptest::prelude::*;
@@ -164,8 +164,15 @@ impl World {
                     let args = vec![Arg::Ref(task.result(9)); refs / 2];
                     // The nesting travels as the number of returns.
                     let (class, returns) = (self.classes[owned.class].clone(), owned.nest);
-                    let spec =
-                        TaskSpec { id: task, label: "t".into(), class, args, returns, retries: Retries::default(), replay: Replay::Strict };
+                    let spec = TaskSpec {
+                        id: task,
+                        label: "t".into(),
+                        class,
+                        args,
+                        returns,
+                        retries: Retries::default(),
+                        replay: Replay::Strict,
+                    };
                     let (attempt, spec) = (owned.attempt, Arc::new(spec));
                     self.send(me, to, Message::PushTask { lease, attempt, spec, inline: vec![] });
                 }

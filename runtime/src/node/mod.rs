@@ -12,8 +12,8 @@ mod shell;
 mod words;
 mod worker;
 
-pub use shell::Node;
 pub(crate) use cancel::Cancels;
+pub use shell::Node;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
 pub(crate) use words::Input;
 pub use words::{Ledger, Question};

@@ -56,7 +56,10 @@ fn k04_another_value_at_replay_is_an_error() {
     w.home = B;
     w.salt = 1;
     let error = w.get_error(y);
-    assert_eq!((error.kind, error.cause.map(|cause| cause.kind)), (TaskErrorKind::TaskFailed, Some(TaskErrorKind::NondeterministicReplay)));
+    assert_eq!(
+        (error.kind, error.cause.map(|cause| cause.kind)),
+        (TaskErrorKind::TaskFailed, Some(TaskErrorKind::NondeterministicReplay))
+    );
     assert_eq!(w.get_error(x).kind, TaskErrorKind::NondeterministicReplay);
     assert_eq!((w.ran(x), w.ran(y)), (2, 1));
     w.drop(x);

@@ -11,7 +11,9 @@ mod scale;
 
 use super::{Counters, Effect, Event, Owner, Token};
 use crate::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace};
-use crate::{Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use crate::{
+    Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -148,7 +150,15 @@ impl World {
         let id = self.fresh();
         let class =
             SchedulingClass { function: label.into(), resources: Resources::default(), placement: Placement::Any };
-        let spec = TaskSpec { id, label: label.into(), class: class.into(), args, returns, retries: self.retries, replay: self.replay };
+        let spec = TaskSpec {
+            id,
+            label: label.into(),
+            class: class.into(),
+            args,
+            returns,
+            retries: self.retries,
+            replay: self.replay,
+        };
         self.step(Event::Submit(spec.into()));
         id
     }

@@ -86,7 +86,15 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
     };
     for id in ids.clone() {
         let (label, class) = (label.clone(), class.clone());
-        let spec = TaskSpec { id, label, class, args: vec![value(&[])], returns: 1, retries: Retries::default(), replay: Replay::Strict };
+        let spec = TaskSpec {
+            id,
+            label,
+            class,
+            args: vec![value(&[])],
+            returns: 1,
+            retries: Retries::default(),
+            replay: Replay::Strict,
+        };
         step(Event::Submit(spec.into()));
     }
     for task in ids.clone() {
