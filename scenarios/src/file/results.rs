@@ -107,6 +107,7 @@ impl Read<'_> for ErrorKind {
             Cancelled,
             OwnerDied,
             Unreconstructable(reason),
+            NondeterministicReplay,
             Freed,
             StoreFull,
             Unschedulable,
