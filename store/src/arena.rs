@@ -17,24 +17,30 @@
 //! as the capacity rounded up to a size class (at most an eighth longer), while the bytes in use never exceed the
 //! capacity itself.
 //!
-//! This is the only file of the project with `unsafe` code.
+//! This module is the only one of the project with `unsafe` code.
 
 #![allow(unsafe_code, reason = "slices are cut out of a mapping; each block says why it is sound")]
 
 use crate::StoreError;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use bytes::Bytes;
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use mobula_protocol::ByteSize;
 use offset_allocator::{Allocation, Allocator};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fmt;
 use std::ops::{Bound, Deref, RangeBounds};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
+mod attached;
+mod copy;
 #[cfg(test)]
 mod tests;
+mod warm;
+
+pub(crate) use attached::Attached;
+pub(crate) use copy::Store;
 
 /// Alignment and accounting unit of every range, in bytes: a cache line, and what Arrow recommends for buffers.
 pub const ALIGN: u64 = 64;
@@ -59,6 +65,9 @@ struct Inner {
     descriptor: Option<OwnedFd>,
     capacity: u64,
     space: Mutex<Space>,
+    /// The highest end of any range so far, and the end of the pages made ready ahead of it; see `warm`.
+    frontier: AtomicU64,
+    warm: AtomicU64,
 }
 
 struct Space {
@@ -121,6 +130,7 @@ impl Arena {
         let fd = rustix::fs::memfd_create("mobula-store", flags).map_err(|e| refused(e.to_string()))?;
         rustix::fs::ftruncate(&fd, length).map_err(|e| refused(e.to_string()))?;
         let map = MmapOptions::new().len(length as usize).map_raw(&fd).map_err(|e| refused(e.to_string()))?;
+        prefer_huge_pages(&map);
         // After our own writable mapping exists: FUTURE_WRITE forbids every later one.
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&fd, seals).map_err(|e| refused(e.to_string()))?;
@@ -147,7 +157,8 @@ impl Arena {
         // Both fit: `units` is at most MOST_UNITS, and there are fewer ranges than units plus two.
         let allocator = Allocator::with_max_allocs(units as u32, ranges as u32);
         let space = Mutex::new(Space { allocator, used: 0 });
-        Self { inner: Arc::new(Inner { map, descriptor, capacity: capacity.0, space }) }
+        let (frontier, warm) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { inner: Arc::new(Inner { map, descriptor, capacity: capacity.0, space, frontier, warm }) }
     }
 
     /// A new range of `len` bytes, or `None` if the budget or the longest free range is too small. What it holds at
@@ -165,6 +176,7 @@ impl Arena {
         };
         space.used += charge;
         let offset = allocation.map_or(0, |a| u64::from(a.offset) * ALIGN);
+        self.inner.reached(offset + charge);
         let (arena, gone) = (self.inner.clone(), Arc::new(AtomicBool::new(false)));
         Some(Region { range: Arc::new(Range { arena, offset, len: len.0, allocation, gone }), filled: 0 })
     }
@@ -196,6 +208,13 @@ impl Arena {
         let space = self.inner.space();
         look(ByteSize(space.used))
     }
+}
+
+/// Asks for pages of 2 MiB where the system has them: fewer faults when pages are first touched, here and in every process
+/// that maps the arena, and fewer misses when they are read. It is a hint: a system without them refuses, and small
+/// pages serve.
+fn prefer_huge_pages(map: &MmapRaw) {
+    let _ = map.advise(Advice::HugePage);
 }
 
 /// How long the mapping for `capacity` is, in bytes.

@@ -14,7 +14,7 @@
 //!     16          4  B, number of buffers
 //!     20          4  R, number of references
 //!     24          8  checksum: XXH3-64 of bytes 0..24 and of bytes 32..(end of structure)
-//!     32       24*B  buffer table: offset (8), length (8), XXH3-64 of the buffer (8)
+//!     32       24*B  buffer table: offset (8), length (8), checksum of the buffer (8)
 //!      .       24*R  reference table: owner node (4), owner epoch (4), task number (8), result index (4), zero (4)
 //!      .          S  structure: one MessagePack value
 //!      .             each buffer, preceded by zero bytes up to the next multiple of 64
@@ -23,16 +23,22 @@
 //! The value ends with its last byte: no padding follows, and nothing else may. A buffer stands at the first multiple
 //! of 64 after its predecessor, so there is exactly one place for it; the table only spares the reader the sum.
 //!
+//! The checksum of a buffer of at most 64 KiB is its XXH3-64. That of a longer one is the XXH3-64 of the concatenated
+//! XXH3-64 of its blocks of 64 KiB (the last may be shorter), so that blocks can be hashed in any order, by several
+//! threads, and as they arrive.
+//!
 //! The structure is what serde makes of the value, with structs as maps from field names: a reader in another
 //! language, or in a later version of the program, then finds fields by name, at the cost of a few bytes in what is
 //! small anyway. Two MessagePack extension types point out of it, each with a little-endian `u32` as payload: type
 //! [`BUFFER`] is an index into the buffer table, type [`REFERENCE`] one into the reference table. A tensor is the map
 //! `{dtype, shape, data}` where `dtype` is numpy's type string (`<f8`), the elements are in row-major order and
-//! `data` is a buffer.
+//! `data` is a buffer. One in another order has `strides` (bytes from an element to the next along each axis) and
+//! `offset` (the byte of the buffer where the first element is) as well, with numpy's meaning: [`Strided`].
 //!
 //! # Guarantees
 //!
-//! - [`Encoded::write_into`] copies each buffer once, straight to its destination, and hashes it on the way.
+//! - [`Encoded::write_into`] copies each buffer once, straight to its destination, also one that is given in pieces
+//!   ([`Rope`]), and hashes it on the way.
 //! - [`decode`] reads the header, the tables and the structure. Buffers become slices of the input; only a [`Tensor`]
 //!   whose input is not aligned for its elements (a slice of a message, say) is copied.
 //! - The checksum is checked on every read. Those of the buffers are checked by [`verify`], since that reads every
@@ -50,11 +56,13 @@ use bytes::Bytes;
 use mobula_protocol::ObjectId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 mod blob;
+mod exercise;
+mod hash;
 mod layout;
 mod reference;
+mod rope;
 mod scope;
 mod structure;
 mod tensor;
@@ -62,10 +70,13 @@ mod tensor;
 mod tests;
 
 pub use blob::Blob;
+pub use exercise::{exercise, resealed};
 pub use reference::{OutOfBand, Reference};
+pub use rope::Rope;
 pub use structure::MAX_DEPTH;
-pub use tensor::{Element, ShapeError, Tensor};
+pub use tensor::{Element, ShapeError, StrideError, Strided, Tensor};
 
+use crate::arena::Store;
 use layout::{Layout, Slot};
 use scope::{Collector, Source};
 
@@ -73,9 +84,6 @@ use scope::{Collector, Source};
 pub const BUFFER: i8 = 1;
 /// MessagePack extension type of an index into the reference table.
 pub const REFERENCE: i8 = 2;
-
-/// Buffers are copied and hashed in steps of this many bytes, so that the hash reads what the copy left in the cache.
-const STEP: usize = 64 * 1024;
 
 /// Why bytes are not a value, or a value cannot become bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -187,12 +195,12 @@ pub enum CodecError {
 #[derive(Clone, Debug)]
 pub struct Encoded {
     structure: Vec<u8>,
-    buffers: Vec<Bytes>,
+    buffers: Vec<Rope>,
     refs: Vec<ObjectId>,
     len: usize,
 }
 
-/// Takes a value apart. Buffers of [`Blob`]s and [`Tensor`]s are shared, not copied.
+/// Takes a value apart. Buffers of [`Blob`]s, [`Rope`]s and tensors are shared, not copied.
 ///
 /// # Errors
 /// [`CodecError::Serialize`], [`CodecError::TooDeep`], [`CodecError::TooMany`].
@@ -258,7 +266,7 @@ pub fn verify(bytes: &[u8]) -> Result<(), CodecError> {
     let layout = Layout::read(bytes)?;
     structure::scan(&bytes[layout.structure.clone()])?;
     for (index, slot) in layout.slots.iter().enumerate() {
-        let computed = xxh3_64(&bytes[slot.range.clone()]);
+        let computed = hash::of_buffer(&bytes[slot.range.clone()]);
         if computed != slot.hash {
             return Err(CodecError::DamagedBuffer { index, stored: slot.hash, computed });
         }
@@ -286,6 +294,7 @@ impl Encoded {
         if out.len() != self.len {
             return Err(CodecError::Room { needed: self.len, found: out.len() });
         }
+        let store = Store::suiting(self.len);
         let mut slots = Vec::with_capacity(self.buffers.len());
         let head = layout::head_length(self.structure.len(), self.buffers.len(), self.refs.len());
         let mut end = head;
@@ -293,7 +302,7 @@ impl Encoded {
             let start = layout::aligned(end);
             out[end..start].fill(0);
             end = start + buffer.len();
-            slots.push(Slot { range: start..end, hash: copy_and_hash(buffer, &mut out[start..end]) });
+            slots.push(Slot { range: start..end, hash: hash::copy_and_hash(&buffer.0, store, &mut out[start..end]) });
         }
         layout::write_head(&mut out[..head], &self.structure, &slots, &self.refs);
         Ok(())
@@ -305,18 +314,4 @@ impl Encoded {
         self.write_into(&mut out).expect("the room is as long as the value");
         out.into()
     }
-}
-
-/// Copies `from` to `to`, of the same length, and returns the XXH3-64 of it.
-fn copy_and_hash(from: &[u8], to: &mut [u8]) -> u64 {
-    if from.len() <= STEP {
-        to.copy_from_slice(from);
-        return xxh3_64(from);
-    }
-    let mut hash = Xxh3::new();
-    for (from, to) in from.chunks(STEP).zip(to.chunks_mut(STEP)) {
-        to.copy_from_slice(from);
-        hash.update(from);
-    }
-    hash.digest()
 }

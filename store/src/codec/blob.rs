@@ -15,7 +15,7 @@ pub struct Blob(pub Bytes);
 
 impl Serialize for Blob {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        match scope::add_buffer(|| self.0.clone()) {
+        match scope::add_buffer(|| self.0.clone().into()) {
             Some(index) => Pointer::<BUFFER>(index).serialize(to),
             None => to.serialize_bytes(&self.0),
         }

@@ -3,6 +3,7 @@
 //! Each running `encode` has a [`Collector`] and each running `decode` a [`Source`], on a stack of the thread. They
 //! are found at the top and removed when the call ends, also by a panic; nested calls have their own.
 
+use super::Rope;
 use bytes::Bytes;
 use mobula_protocol::ObjectId;
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -15,7 +16,7 @@ use std::thread::LocalKey;
 /// What a running `encode` has met so far.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
-    pub buffers: Vec<Bytes>,
+    pub buffers: Vec<Rope>,
     pub refs: Vec<ObjectId>,
     /// Where each reference is in `refs`.
     places: BTreeMap<ObjectId, usize>,
@@ -63,13 +64,18 @@ fn within<T: 'static, R>(stack: &'static LocalKey<Stack<T>>, frame: T, work: imp
     (result, frame)
 }
 
+/// Whether an `encode` is running, so that buffers go out of band.
+pub(super) fn is_encoding() -> bool {
+    COLLECTORS.with_borrow(|collectors| !collectors.is_empty())
+}
+
 /// Whether a `decode` is running, so that buffers are out of band.
 pub(super) fn is_decoding() -> bool {
     SOURCES.with_borrow(|sources| !sources.is_empty())
 }
 
 /// Adds a buffer to the running `encode` and returns its index; `None` outside of one.
-pub(super) fn add_buffer(make: impl FnOnce() -> Bytes) -> Option<u32> {
+pub(super) fn add_buffer(make: impl FnOnce() -> Rope) -> Option<u32> {
     COLLECTORS.with_borrow_mut(|collectors| {
         let collector = collectors.last_mut()?;
         collector.buffers.push(make());

@@ -10,6 +10,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
+mod strided;
+
+pub use strided::{StrideError, Strided};
+
 #[cfg(target_endian = "big")]
 compile_error!("buffers are little-endian and are read in place; a big-endian machine would have to swap them");
 
@@ -118,7 +122,7 @@ impl<T: Element> Serialize for Tensor<T> {
         let mut map = to.serialize_struct("Tensor", 3)?;
         map.serialize_field("dtype", T::DTYPE)?;
         map.serialize_field("shape", &self.shape)?;
-        match scope::add_buffer(|| self.data.clone()) {
+        match scope::add_buffer(|| self.data.clone().into()) {
             Some(index) => map.serialize_field("data", &Pointer::<BUFFER>(index))?,
             None => map.serialize_field("data", self.as_slice())?,
         }
@@ -127,19 +131,48 @@ impl<T: Element> Serialize for Tensor<T> {
 }
 
 impl<'de, T: Element> Deserialize<'de> for Tensor<T> {
+    /// Elements in another order than row-major are copied into it.
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename = "Tensor", bound = "T: Element")]
-        struct Parts<T> {
-            dtype: String,
-            shape: Vec<usize>,
-            data: Data<T>,
+        let parts = Parts::<T>::deserialize(from)?;
+        if parts.strides.is_some() {
+            return parts.strided().map(|strided| strided.to_tensor()).map_err(D::Error::custom);
         }
-        let Parts::<T> { dtype, shape, data: Data(data, _) } = Parts::deserialize(from)?;
-        if dtype != T::DTYPE {
-            return Err(D::Error::custom(format!("a tensor of `{dtype}`, where one of `{}` was wanted", T::DTYPE)));
+        parts
+            .checked()
+            .and_then(|parts| Self::over(parts.shape, parts.data.0).map_err(|e| e.to_string()))
+            .map_err(D::Error::custom)
+    }
+}
+
+/// A tensor as serde sees it. Strides and offset, in bytes, are there only if it is not in row-major order.
+#[derive(Deserialize)]
+#[serde(rename = "Tensor", bound = "T: Element")]
+struct Parts<T> {
+    dtype: String,
+    shape: Vec<usize>,
+    #[serde(default)]
+    strides: Option<Vec<isize>>,
+    #[serde(default)]
+    offset: usize,
+    data: Data<T>,
+}
+
+impl<T: Element> Parts<T> {
+    /// The same, if its elements are of type `T`.
+    fn checked(self) -> Result<Self, String> {
+        if self.dtype == T::DTYPE {
+            Ok(self)
+        } else {
+            Err(format!("a tensor of `{}`, where one of `{}` was wanted", self.dtype, T::DTYPE))
         }
-        Self::over(shape, data).map_err(D::Error::custom)
+    }
+
+    fn strided(self) -> Result<Strided<T>, String> {
+        let Self { shape, strides, offset, data, .. } = self.checked()?;
+        match strides {
+            Some(strides) => Strided::over(shape, strides, offset, data.0).map_err(|e| e.to_string()),
+            None => Tensor::over(shape, data.0).map(Strided::from).map_err(|e| e.to_string()),
+        }
     }
 }
 

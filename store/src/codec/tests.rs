@@ -1,9 +1,11 @@
+use super::hash::BLOCK;
 use super::*;
 use mobula_protocol::{Incarnation, TaskId};
 use proptest::prelude::*;
 use serde::{Deserialize, Serializer};
 
 mod hostile;
+mod strided;
 
 fn object(seq: u64) -> ObjectId {
     TaskId { owner: Incarnation::new(7, 3), seq }.result(seq as u32 % 5)
@@ -95,13 +97,22 @@ proptest! {
     }
 
     #[test]
-    fn chunked_hashing_is_plain_hashing(
-        len in prop_oneof![0_usize..300, STEP - 2..STEP + 3, 3 * STEP - 1..3 * STEP + 2],
+    fn a_buffer_in_pieces_is_the_same_buffer(
+        len in prop_oneof![0_usize..300, BLOCK - 2..BLOCK + 3, 3 * BLOCK - 1..3 * BLOCK + 2],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..5),
     ) {
-        let from: Vec<u8> = (0..len).map(|n| (n * n / 7) as u8).collect();
-        let mut to = vec![0; len];
-        prop_assert_eq!(copy_and_hash(&from, &mut to), xxh3_64(&from));
-        prop_assert_eq!(to, from);
+        let whole = Bytes::from((0..len).map(|n| (n * n / 7) as u8).collect::<Vec<u8>>());
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(len + 1)).chain([0, len]).collect();
+        cuts.sort_unstable();
+        let pieces: Vec<Bytes> = cuts.windows(2).map(|cut| whole.slice(cut[0]..cut[1])).collect();
+        for store in [Store::Cached, Store::Streaming] {
+            let mut to = vec![0; len];
+            prop_assert_eq!(hash::copy_and_hash(&pieces, store, &mut to), hash::of_buffer(&whole));
+            prop_assert_eq!(&to, &whole);
+        }
+        let bytes = encode(&Rope(pieces)).unwrap().to_bytes();
+        prop_assert_eq!(&bytes, &encode(&Blob(whole.clone())).unwrap().to_bytes());
+        prop_assert_eq!(decode::<Rope>(&bytes).unwrap().into_bytes(), whole);
     }
 }
 
@@ -127,7 +138,7 @@ fn the_bytes_are_those_of_the_documentation() {
 fn buffers_are_not_copied_on_either_side() {
     let blob = Blob::from(vec![7; 1000]);
     let encoded = encode(&blob).unwrap();
-    assert_eq!(encoded.buffers[0].as_ptr(), blob.as_ptr());
+    assert_eq!(encoded.buffers[0].0[0].as_ptr(), blob.as_ptr());
     let arena = crate::Arena::heap(mobula_protocol::ByteSize(10_000)).unwrap();
     let mut region = arena.allocate(mobula_protocol::ByteSize(encoded.len() as u64)).unwrap();
     encoded.write_into(region.as_mut_slice()).unwrap();
