@@ -37,5 +37,5 @@ pub use program::{ADDRESS, program};
 /// What most programs use.
 pub mod prelude {
     pub use mobula_data::{Block, Dataset, Expr, ReadDatasets, asc, col, desc, lit};
-    pub use mobula_runtime::{Blob, ByteSize, Context, Error, Nanos, ObjectRef, Rest, Result, Tensor};
+    pub use mobula_runtime::{Blob, ByteSize, Context, Error, Nanos, ObjectRef, Rest, Result, Strided, Tensor};
 }

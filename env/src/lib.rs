@@ -12,6 +12,7 @@
 //! | fidelity | everything | the wire | time and scale |
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
+//! | `Env::serve_local` | a Unix socket | unsupported | - |
 //! | [`Env::files`] | real files | real files, time charged | real files, time charged |
 //!
 //! # Guarantees
@@ -51,6 +52,8 @@ pub mod compute;
 mod disk;
 mod env;
 mod files;
+#[cfg(not(madsim))]
+pub mod local;
 mod log;
 mod net;
 mod rng;

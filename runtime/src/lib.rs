@@ -7,9 +7,12 @@ mod api;
 mod cluster;
 mod error;
 mod head;
+#[cfg(not(madsim))]
+mod local;
 mod node;
 mod objects;
 mod settings;
+mod warm;
 mod wire;
 
 pub use api::*;
@@ -18,8 +21,12 @@ pub use cluster::{Embedded, EmbeddedNode};
 pub use error::StartError;
 pub use head::Head;
 #[cfg(not(madsim))]
+pub use local::{Find, attach, share};
+#[cfg(not(madsim))]
 pub use mobula_env::RealConfig;
 pub use mobula_env::compute::charge;
+#[cfg(not(madsim))]
+pub use mobula_env::local::LocalServer;
 pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::task;
 pub use mobula_protocol::owner::Counters;
@@ -27,8 +34,8 @@ pub use mobula_protocol::{
     Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
     Retries, TaskErrorKind, UnreconstructableReason, Violation,
 };
-pub use mobula_store::codec::{Blob, Tensor};
-pub use mobula_store::{StoreError, Usage};
+pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
+pub use mobula_store::{Client, ClientError, StoreError, Usage};
 pub use node::{Ledger, Node, Question, crash};
 pub use settings::{HeadSettings, NodeSettings};
 

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::api::{Placed, value_hash};
 use crate::node::Input;
+use crate::warm::Warming;
 use bytes::Bytes;
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::{ByteSize, Nanos, ObjectId, ResultPlace, TaskErrorKind};
@@ -19,6 +20,7 @@ pub struct Objects {
     room: Arc<Notify>,
     inbox: mpsc::UnboundedSender<Input>,
     grace: Nanos,
+    warming: Warming,
 }
 
 impl Objects {
@@ -36,7 +38,9 @@ impl Objects {
             WorldKind::Real => Arena::memfd(capacity)?,
             WorldKind::Turmoil | WorldKind::Madsim => Arena::heap(capacity)?,
         };
-        Ok(Self { table: Arc::new(Mutex::new(Table::new(arena))), room: Arc::new(Notify::new()), inbox, grace })
+        let warming = Warming::start(env, &arena);
+        let table = Arc::new(Mutex::new(Table::new(arena)));
+        Ok(Self { table, room: Arc::new(Notify::new()), inbox, grace, warming })
     }
 
     /// The table. A poisoned lock is taken over: its holder panicked, which ends the run elsewhere.
@@ -60,7 +64,10 @@ impl Objects {
         size: ByteSize,
         kind: CopyKind,
     ) -> Result<Region, StoreError> {
-        let created = self.table().create(now, object, size, kind);
+        let mut table = self.table();
+        let created = table.create(now, object, size, kind);
+        self.warming.look(table.arena());
+        drop(table);
         let (result, evicted) = match created {
             Ok(created) => (Ok(created.region), created.evicted),
             // Copies may have gone for it in vain.

@@ -14,7 +14,7 @@ use mobula_store::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What a driver or a task holds to use the runtime: put, get, wait, submit. Cheap to clone.
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub next_bundle: AtomicU64,
     /// Progress of the owner in this process, by label.
     pub progress: watch::Receiver<Progress>,
+    /// Whether this process ever freed a value; then the store alone cannot say what may still be read.
+    pub has_freed: AtomicBool,
 }
 
 /// Counters by label, as of some moment.
@@ -180,8 +182,8 @@ impl Context {
     }
 
     async fn fetch(&self, objects: Vec<ObjectId>, priority: Priority) -> Result<Vec<Bytes>, Error> {
-        if objects.is_empty() {
-            return Ok(Vec::new());
+        if let Some(bytes) = self.at_hand(&objects) {
+            return Ok(bytes);
         }
         let bundle = BundleId(self.shared.next_bundle.fetch_add(1, Ordering::Relaxed));
         let (reply, answer) = oneshot::channel();
@@ -189,6 +191,16 @@ impl Context {
         let _wanted = Wanted { context: self, bundle };
         self.send(Input::Get { bundle, objects, priority, reply })?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// The values if all of them are sealed in this node's store: then there is nothing to decide, and no need to ask the
+    /// node's loop. A free of this process may still be on its way there.
+    fn at_hand(&self, objects: &[ObjectId]) -> Option<Vec<Bytes>> {
+        if self.shared.has_freed.load(Ordering::Acquire) || self.shared.inbox.is_closed() {
+            return None;
+        }
+        let now = self.shared.env.now();
+        objects.iter().map(|object| self.shared.objects.bytes(now, *object)).collect()
     }
 
     /// Waits until `count` of the references are ready (have a value somewhere, or failed), or `limit` is over.
@@ -291,6 +303,7 @@ impl Context {
     /// # Errors
     /// When the runtime is shut down.
     pub fn free<T>(&self, reference: &ObjectRef<T>) -> Result<(), Error> {
+        self.shared.has_freed.store(true, Ordering::Release);
         self.send(Input::Free(reference.id()))
     }
 

@@ -17,7 +17,7 @@ use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::{Attempt, LeaseId, Nanos, NodeId, ObjectId};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -71,6 +71,7 @@ impl Node {
             inline: settings.inline,
             next_task: AtomicU64::new(1),
             next_bundle: AtomicU64::new(1),
+            has_freed: AtomicBool::new(false),
             progress: seen,
         });
         let context = Context::new(shared);
