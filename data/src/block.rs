@@ -4,11 +4,15 @@ use crate::{DataError, Result};
 use arrow_array::RecordBatch;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
-use arrow_ipc::writer::StreamWriter;
-use arrow_schema::{Schema, SchemaRef};
+use arrow_ipc::writer::StreamEncoder;
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use bytes::Bytes;
-use mobula_runtime::Blob;
+use mobula_runtime::{Blob, Rope};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[cfg(test)]
+mod tests;
 
 /// A list of record batches of one schema.
 ///
@@ -73,44 +77,73 @@ impl Block {
         }
     }
 
-    /// The block as one Arrow IPC stream (buffers aligned to 64 bytes from its start).
+    /// The block as one Arrow IPC stream (buffers aligned to 64 bytes from its start), in pieces: the columns are shared,
+    /// not copied, and go straight to wherever the stream is written.
     ///
     /// # Errors
     /// [`DataError::Block`] if a type has no IPC form.
-    pub fn to_ipc(&self) -> Result<Bytes> {
-        let failed = |e: arrow_schema::ArrowError| DataError::Block { detail: e.to_string() };
-        let mut writer =
-            StreamWriter::try_new(Vec::with_capacity(self.bytes() + 4096), &self.schema).map_err(failed)?;
+    pub fn to_ipc(&self) -> Result<Rope> {
+        let failed = |e: ArrowError| DataError::Block { detail: e.to_string() };
+        let mut encoder = StreamEncoder::try_new(&self.schema).map_err(failed)?;
+        let mut pieces = Vec::new();
         for batch in &self.batches {
-            writer.write(batch).map_err(failed)?;
+            pieces.extend(encoder.encode(batch).map_err(failed)?);
         }
-        Ok(writer.into_inner().map_err(failed)?.into())
+        pieces.extend(encoder.finish().map_err(failed)?);
+        Ok(Rope(pieces.into_iter().map(|piece| Bytes::from_owner(Piece(piece))).collect()))
     }
 
-    /// Reads what [`Block::to_ipc`] wrote, without copying when `bytes` is aligned.
+    /// Reads what [`Block::to_ipc`] wrote (or any other Arrow library), without copying when `bytes` is aligned. Numbers are
+    /// not looked at; offsets and texts are checked, as everything in arrow relies on them.
     ///
     /// # Errors
     /// [`DataError::Block`] if the bytes are not a complete IPC stream.
     pub fn from_ipc(bytes: Bytes) -> Result<Self> {
-        let failed = |e: arrow_schema::ArrowError| DataError::Block { detail: e.to_string() };
-        let mut buffer = Buffer::from(bytes);
-        let mut decoder = StreamDecoder::new();
-        let mut batches = Vec::new();
-        while !buffer.is_empty() {
-            if let Some(batch) = decoder.decode(&mut buffer).map_err(failed)? {
-                batches.push(batch);
-            }
+        // Arrow's decoder panics on some streams it could refuse (a buffer beyond its message, a type it does not know).
+        // It has no state but its own, which is dropped.
+        let decoded = catch_unwind(AssertUnwindSafe(|| decode(bytes)));
+        match decoded {
+            Ok(Ok(block)) => Ok(block),
+            Ok(Err(why)) => Err(DataError::Block { detail: why.to_string() }),
+            Err(_) => Err(DataError::Block { detail: "the stream contradicts itself".into() }),
         }
-        decoder.finish().map_err(failed)?;
-        let schema = decoder.schema().ok_or_else(|| DataError::Block { detail: "the stream is empty".into() })?;
-        Ok(Self { schema, batches })
+    }
+}
+
+/// Part of a stream: a message, a column, or padding.
+struct Piece(Buffer);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn decode(bytes: Bytes) -> std::result::Result<Block, ArrowError> {
+    let mut buffer = Buffer::from(bytes);
+    let mut decoder = StreamDecoder::new();
+    let mut batches = Vec::new();
+    while !buffer.is_empty() {
+        if let Some(batch) = decoder.decode(&mut buffer)? {
+            batches.push(batch);
+        }
+    }
+    decoder.finish()?;
+    let schema = decoder.schema().ok_or_else(|| ArrowError::IpcError("the stream is empty".into()))?;
+    Ok(Block { schema, batches })
+}
+
+impl From<RecordBatch> for Block {
+    /// A block of one batch.
+    fn from(batch: RecordBatch) -> Self {
+        Self { schema: batch.schema(), batches: vec![batch] }
     }
 }
 
 impl Serialize for Block {
     /// As one out-of-band buffer: in the store the stream's bytes are aligned, and reading them copies nothing.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Blob(self.to_ipc().map_err(serde::ser::Error::custom)?).serialize(to)
+        self.to_ipc().map_err(serde::ser::Error::custom)?.serialize(to)
     }
 }
 
