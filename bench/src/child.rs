@@ -24,6 +24,9 @@ pub enum Child {
         /// How many.
         tasks: usize,
     },
+    /// Reads an object of another process's store.
+    #[command(hide = true)]
+    Reader(store::reader::ReaderArgs),
     /// Fills object tables and says how much memory that took besides the objects.
     #[command(hide = true)]
     Metadata {
@@ -41,6 +44,7 @@ impl Child {
             Self::Head(args) => mobula_sim::child::head(&args).map_err(|why| why.to_string()),
             Self::Node(args) => mobula_sim::child::node(&args).map_err(|why| why.to_string()),
             Self::Queued { tasks } => say(tasks::queued::measure(tasks)),
+            Self::Reader(args) => say(store::reader::measure(&args)),
             Self::Metadata { objects, tables } => say(store::metadata::measure(objects, tables)),
         };
         match done {

@@ -13,6 +13,8 @@ mod child;
 #[cfg(not(madsim))]
 mod clock;
 #[cfg(not(madsim))]
+mod codec;
+#[cfg(not(madsim))]
 mod flights;
 #[cfg(not(madsim))]
 mod group;

@@ -14,6 +14,7 @@ pub enum Unit {
     /// 10^9 bytes per second.
     GigabytesPerSecond,
     Micros,
+    Millis,
     Seconds,
     Bytes,
     BytesPerTask,
@@ -50,6 +51,7 @@ impl Unit {
             Self::RowsPerSecond => "rows/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Micros => "us",
+            Self::Millis => "ms",
             Self::Seconds => "s",
             Self::Bytes => "bytes",
             Self::BytesPerTask => "bytes/task",
@@ -59,7 +61,7 @@ impl Unit {
     fn more_is_better(self) -> bool {
         match self {
             Self::TasksPerSecond | Self::OpsPerSecond | Self::RowsPerSecond | Self::GigabytesPerSecond => true,
-            Self::Micros | Self::Seconds | Self::Bytes | Self::BytesPerTask => false,
+            Self::Micros | Self::Millis | Self::Seconds | Self::Bytes | Self::BytesPerTask => false,
         }
     }
 }

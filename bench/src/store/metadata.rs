@@ -1,5 +1,6 @@
 //! What a table keeps of an object besides its bytes, in a process of its own: its memory grows by that and nothing else.
 
+use crate::clock::Stopwatch;
 use crate::machine;
 use mobula_protocol::TaskId;
 use mobula_runtime::{ByteSize, Incarnation, Nanos, StoreError};
@@ -16,6 +17,8 @@ pub struct Metadata {
     pub bytes_per_object: f64,
     /// Growth of the process by one empty table, whose arena has room for so many objects.
     pub empty_table: f64,
+    /// Nanoseconds to create and seal one, on average over all.
+    pub nanos_per_object: f64,
 }
 
 /// Makes `tables` tables and puts `objects` objects into each, which nobody writes: only what is kept of them is in memory.
@@ -28,12 +31,15 @@ pub fn measure(objects: u64, tables: u64) -> Result<Metadata, String> {
     let arena = || Arena::heap(capacity).map_err(|why| format!("an arena for {objects} objects: {why}"));
     let mut all = (0..tables).map(|_| arena().map(Table::new)).collect::<Result<Vec<_>, _>>()?;
     let empty = machine::resident()?;
+    let watch = Stopwatch::start();
     for table in &mut all {
         fill(table, objects).map_err(|why| why.to_string())?;
     }
+    let nanos_per_object = watch.seconds() * 1e9 / (objects * tables) as f64;
     let full = machine::resident()?;
     let growth = |from: u64, to: u64| to.saturating_sub(from) as f64 / tables as f64;
-    Ok(Metadata { bytes_per_object: growth(empty, full) / objects as f64, empty_table: growth(before, empty) })
+    let bytes_per_object = growth(empty, full) / objects as f64;
+    Ok(Metadata { bytes_per_object, empty_table: growth(before, empty), nanos_per_object })
 }
 
 fn fill(table: &mut Table, objects: u64) -> Result<(), StoreError> {
