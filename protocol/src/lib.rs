@@ -10,7 +10,8 @@
 //! | [`sched`] | which node gets a lease (policy), and what a node grants, queues or spills back | ClusterLeaseManager, raylet |
 //! | [`owner`] | reference counts, task attempts, lineage and recovery | ReferenceCounter, TaskManager, ObjectRecoveryManager |
 //! | [`directory`] | where the copies of an object are, and who wants to know | OwnershipObjectDirectory |
-//! | [`pull`] | which objects a node fetches next, from whom, within its memory | PullManager |
+//! | [`pull`] | which objects a node fetches next, within its memory | PullManager |
+//! | [`transfer`] | from whom an object's bytes come, chunk by chunk, and who is sent what | ObjectManager, PushManager |
 //!
 //! What must NOT happen here: an import of another Mobula crate, of tokio, of a clock, a socket or a file; iteration over a
 //! hash map of the standard library; a random draw. The clippy ban list and `tests/rooms.rs` enforce it.
@@ -29,6 +30,7 @@ pub mod member;
 pub mod owner;
 pub mod pull;
 pub mod sched;
+pub mod transfer;
 
 pub use ids::{Attempt, Epoch, FunctionId, Incarnation, LeaseId, NodeId, ObjectId, OwnerId, TaskId};
 pub use machine::{Machine, Violation};
