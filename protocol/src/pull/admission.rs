@@ -10,71 +10,71 @@ impl Pull {
     ///
     /// Ends: a bundle is deactivated here only for another of a strictly higher priority or because the held bytes
     /// exceed the room, and in both cases what is left does not let it in again within the same step.
-    pub(super) fn settle(&mut self, now: Nanos, out: &mut Vec<Effect>) {
+    pub(super) fn settle(&mut self, out: &mut Vec<Effect>) {
         loop {
             while let Some(rank) = self.touched.pop_first() {
-                self.review(now, rank, out);
+                self.review(rank, out);
             }
-            self.shrink(now, out);
-            if !self.admit_next(now, out) && self.touched.is_empty() {
+            self.shrink(out);
+            if !self.admit_next(out) && self.touched.is_empty() {
                 return;
             }
         }
     }
 
     /// What follows for one bundle from the classes of its objects.
-    fn review(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn review(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         let Some(bundle) = self.bundles.get(&rank.bundle).filter(|bundle| bundle.state != State::Ready) else { return };
         let (tally, active) = (bundle.tally, bundle.state == State::Active);
         let all_here = tally.count(Class::Here) == bundle.distinct.len();
         if tally.count(Class::Failed) > 0 {
-            self.fail(now, rank, out);
+            self.fail(rank, out);
         } else if all_here && (active || rank.priority != Priority::Args || self.is_inline(rank.bundle)) {
-            self.make_ready(now, rank, out); // Rule 8.
+            self.make_ready(rank, out); // Rule 8.
         } else if tally.count(Class::Unknown) > 0 {
             self.candidates.remove(&rank);
             if active {
-                self.deactivate(now, rank, out); // Rule 6.
+                self.deactivate(rank, out); // Rule 6.
             }
         } else if !active && self.exceeds_capacity(rank.bundle).is_some() {
-            self.fail(now, rank, out); // Rule 9.
+            self.fail(rank, out); // Rule 9.
         } else if !active {
             self.candidates.insert(rank);
         }
     }
 
     /// Rules 2 to 4 for the first candidate. Whether it was admitted.
-    fn admit_next(&mut self, now: Nanos, out: &mut Vec<Effect>) -> bool {
+    fn admit_next(&mut self, out: &mut Vec<Effect>) -> bool {
         let Some(next) = self.candidates.first().copied() else { return false };
         if self.must_admit(next) {
             // Others give way only after it counts as a holder, so that a fetch both need goes on (Ray #56393); but
             // what they release is released first, because a fetch allocates its buffer when it starts.
             let mut begun = Vec::new();
-            self.activate(now, next, &mut begun);
-            self.shrink(now, out);
+            self.activate(next, &mut begun);
+            self.shrink(out);
             out.append(&mut begun);
             return true;
         }
         while !self.fits(next)
             && let Some(victim) = self.last_below(next.priority)
         {
-            self.yield_up(now, victim, out);
+            self.yield_up(victim, out);
         }
         let admitted = self.fits(next);
         if admitted {
-            self.activate(now, next, out);
+            self.activate(next, out);
         }
         admitted
     }
 
     /// Rule 5, and rule 4 for an active bundle that was admitted beyond the room.
-    fn shrink(&mut self, now: Nanos, out: &mut Vec<Effect>) {
+    fn shrink(&mut self, out: &mut Vec<Effect>) {
         while self.held > self.room
             && let Some(first) = self.active.first().copied()
         {
             let last = self.active.last().copied().filter(|last| *last != first);
             let Some(victim) = last.max(self.last_below(first.priority)) else { return };
-            self.yield_up(now, victim, out);
+            self.yield_up(victim, out);
         }
     }
 
@@ -118,34 +118,34 @@ impl Pull {
         Some((*first, total))
     }
 
-    fn activate(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn activate(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         self.candidates.remove(&rank);
         self.active.insert(rank);
         self.touched.insert(rank);
-        self.change(now, rank, State::Active, out);
+        self.change(rank, State::Active, out);
     }
 
     /// Takes memory back from an active or a queued bundle, which becomes a candidate again.
-    fn yield_up(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn yield_up(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         if self.queued.contains(&rank) {
             out.push(Effect::Recalled { bundle: rank.bundle });
         }
-        self.deactivate(now, rank, out);
+        self.deactivate(rank, out);
         self.candidates.insert(rank);
     }
 
-    fn deactivate(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn deactivate(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         self.leave_sets(rank);
         self.touched.insert(rank);
-        self.change(now, rank, State::Waiting, out);
+        self.change(rank, State::Waiting, out);
     }
 
-    fn make_ready(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn make_ready(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         self.leave_sets(rank);
         if rank.priority == Priority::Args {
             self.ready_args += 1;
         }
-        self.change(now, rank, State::Ready, out);
+        self.change(rank, State::Ready, out);
         let value = |object: &ObjectId| match self.objects.get(object).and_then(|entry| entry.known.as_ref()) {
             Some(Located::Inline(bytes)) => Value::Inline(bytes.clone()),
             _ => Value::Local,
@@ -154,7 +154,7 @@ impl Pull {
         out.push(Effect::Ready { bundle: rank.bundle, values: asked.iter().map(value).collect() });
     }
 
-    fn fail(&mut self, now: Nanos, rank: Rank, out: &mut Vec<Effect>) {
+    fn fail(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         let Some(bundle) = self.bundles.get(&rank.bundle) else { return };
         let own_error = bundle.distinct.iter().find_map(|object| match &self.objects.get(object)?.known {
             Some(Located::Failed(error)) if self.class_of(*object) == Class::Failed => Some((*object, error.clone())),
@@ -170,13 +170,13 @@ impl Pull {
             Some((object, TaskError::new(TaskErrorKind::StoreFull, message)))
         };
         if let Some((object, error)) = own_error.or_else(too_large) {
-            self.remove(now, rank.bundle, out);
+            self.remove(rank.bundle, out);
             out.push(Effect::Failed { bundle: rank.bundle, object, error });
         }
     }
 
     /// Forgets a bundle in any state.
-    pub(super) fn remove(&mut self, now: Nanos, id: BundleId, out: &mut Vec<Effect>) {
+    pub(super) fn remove(&mut self, id: BundleId, out: &mut Vec<Effect>) {
         let Some(bundle) = self.bundles.remove(&id) else { return };
         self.leave_sets(bundle.rank);
         if bundle.state == State::Ready && bundle.rank.priority == Priority::Args {
@@ -188,7 +188,7 @@ impl Pull {
                 entry.active -= u32::from(bundle.state == State::Active);
                 entry.ready -= u32::from(bundle.state == State::Ready);
             }
-            self.reconcile(now, *object, out);
+            self.reconcile(*object, out);
         }
     }
 
@@ -209,7 +209,7 @@ impl Pull {
     }
 
     /// Moves a bundle to `next` and its objects' counts with it.
-    fn change(&mut self, now: Nanos, rank: Rank, next: State, out: &mut Vec<Effect>) {
+    fn change(&mut self, rank: Rank, next: State, out: &mut Vec<Effect>) {
         let Some(bundle) = self.bundles.get_mut(&rank.bundle) else { return };
         let before = std::mem::replace(&mut bundle.state, next);
         if before == State::Ready && rank.priority == Priority::Args {
@@ -237,7 +237,7 @@ impl Pull {
             }
         }
         for object in distinct.iter() {
-            self.reconcile(now, *object, out);
+            self.reconcile(*object, out);
         }
     }
 }

@@ -1,13 +1,13 @@
-//! One object: what is known of it, from whom to fetch it, and what follows from that.
+//! One object: what is known of it, whether it is fetched, and what follows from that.
 
 use super::types::Rank;
 use super::{Effect, FetchFailure, Pull};
 use crate::{Attempt, ByteSize, Incarnation, Located, Nanos, ObjectId, TaskError, TaskErrorKind};
 use std::collections::BTreeSet;
 
-/// How long to wait before all sources of an object are asked a second time.
+/// How long to wait before an attempt that failed is repeated.
 pub const BACKOFF_FIRST: Nanos = Nanos::millis(50);
-/// The longest such wait. Ray starts at 10 s and grows without this bound; a local network heals faster.
+/// The longest such wait.
 pub const BACKOFF_LAST: Nanos = Nanos::secs(5);
 
 /// What an object means for the admission of a bundle.
@@ -37,8 +37,6 @@ pub(super) struct Object {
     pub charged: ByteSize,
     pub class: Class,
     pub fetch: Option<Fetch>,
-    /// Sources that failed since all were last tried.
-    pub tried: BTreeSet<Incarnation>,
     /// How often the wait was served.
     pub rounds: u32,
     pub retry_at: Option<Nanos>,
@@ -46,11 +44,12 @@ pub(super) struct Object {
     pub starved: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fetch {
     pub attempt: Attempt,
-    pub from: Incarnation,
     pub size: ByteSize,
+    /// What the transfer was told last.
+    pub holders: Vec<Incarnation>,
 }
 
 impl Object {
@@ -65,24 +64,16 @@ impl Object {
     pub fn is_inline(&self) -> bool {
         matches!(self.known, Some(Located::Inline(_)))
     }
-
-    /// After a new answer: a source that is no longer listed and comes back deserves a new try.
-    pub fn forget_old_failures(&mut self) {
-        let mut tried = std::mem::take(&mut self.tried);
-        tried.retain(|source| self.copies().contains(source));
-        self.tried = tried;
-    }
 }
 
 impl Pull {
-    /// The living holders of `object` other than this node, by its owner's word, in id order: where a transfer that
-    /// reads from several sources finds the others. Empty if the object is not wanted or its holders are not known.
-    pub fn sources(&self, object: ObjectId) -> Vec<Incarnation> {
+    /// The living holders of `object` other than this node, by its owner's word, in id order.
+    fn holders(&self, object: ObjectId) -> Vec<Incarnation> {
         let copies = self.objects.get(&object).map_or(&[] as &[_], Object::copies);
-        copies.iter().copied().filter(|at| self.is_source(*at)).collect()
+        copies.iter().copied().filter(|at| self.is_holder(*at)).collect()
     }
 
-    fn is_source(&self, at: Incarnation) -> bool {
+    fn is_holder(&self, at: Incarnation) -> bool {
         at.node != self.own.node && !self.dead_nodes.contains(at)
     }
 
@@ -100,7 +91,7 @@ impl Pull {
     /// Makes everything that follows from an object's state so: its class and its bundles' tallies, subscription,
     /// pin, share of the held bytes, fetch. Called after each change to what is known of the object or to who wants
     /// it. Idempotent.
-    pub(super) fn reconcile(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+    pub(super) fn reconcile(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
         let Some(entry) = self.objects.get_mut(&object) else { return };
         // Nobody asked the owner, so nothing but a value is worth remembering.
         if entry.wanting.is_empty() && !entry.is_inline() {
@@ -127,7 +118,7 @@ impl Pull {
             out.push(if pinned { Effect::Pin(object) } else { Effect::Unpin(object) });
         }
         let unwanted = entry.wanting.is_empty() && !held;
-        self.pursue(now, object, out);
+        self.pursue(object, out);
         if unwanted {
             self.objects.remove(&object);
         }
@@ -136,7 +127,7 @@ impl Pull {
     fn reclassify(&mut self, object: ObjectId) {
         let local = self.is_local(object);
         let copies = self.objects.get(&object).map_or(&[] as &[_], Object::copies);
-        let fetchable = copies.iter().any(|at| self.is_source(*at));
+        let fetchable = copies.iter().any(|at| self.is_holder(*at));
         let orphan = !local && self.dead_owners.contains(object.owner());
         let Some(entry) = self.objects.get_mut(&object) else { return };
         if orphan && !matches!(entry.known, Some(Located::Inline(_) | Located::Failed(_))) {
@@ -171,41 +162,40 @@ impl Pull {
     }
 
     /// Starts, keeps, replaces or ends the object's fetch, whichever its state asks for.
-    fn pursue(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
-        let sources = self.sources(object);
+    fn pursue(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
+        let holders = self.holders(object);
         let Some(entry) = self.objects.get_mut(&object) else { return };
         let size = match entry.known {
             Some(Located::Stored { size, .. }) if entry.active > 0 && entry.class == Class::Fetchable => Some(size),
             _ => None,
         };
-        if let Some(fetch) = entry.fetch {
-            let outdated = size != Some(fetch.size) || self.dead_nodes.contains(fetch.from);
-            if !outdated {
+        match &mut entry.fetch {
+            Some(fetch) if size == Some(fetch.size) => {
+                let attempt = fetch.attempt;
+                if fetch.holders != holders {
+                    fetch.holders.clone_from(&holders);
+                    out.push(Effect::Holders { object, attempt, holders });
+                }
                 return;
             }
-            entry.fetch = None;
-            out.push(Effect::AbortFetch { object, attempt: fetch.attempt });
+            Some(Fetch { attempt, .. }) => {
+                out.push(Effect::AbortFetch { object, attempt: *attempt });
+                entry.fetch = None;
+            }
+            None => {}
         }
-        let untried: Vec<Incarnation> = sources.into_iter().filter(|at| !entry.tried.contains(at)).collect();
         let Some(size) = size else {
             (entry.rounds, entry.starved) = (0, false);
-            entry.tried.clear();
             self.wait_until(object, None);
             return;
         };
-        if entry.retry_at.is_some() && (entry.starved || untried.is_empty()) {
-            return;
-        }
-        if untried.is_empty() {
-            self.back_off(now, object);
+        if entry.retry_at.is_some() {
             return;
         }
         self.attempts = self.attempts.wrapping_add(1);
         let attempt = Attempt(self.attempts);
-        let from = untried[(draw(object, self.own, attempt) % untried.len() as u64) as usize];
-        entry.fetch = Some(Fetch { attempt, from, size });
-        out.push(Effect::Fetch { object, attempt, from, size });
-        self.wait_until(object, None);
+        entry.fetch = Some(Fetch { attempt, size, holders: holders.clone() });
+        out.push(Effect::Fetch { object, attempt, size, holders });
     }
 
     fn back_off(&mut self, now: Nanos, object: ObjectId) {
@@ -223,10 +213,10 @@ impl Pull {
         self.retries.extend(at.map(|at| (at, object)));
     }
 
-    pub(super) fn fetched(&mut self, now: Nanos, object: ObjectId, attempt: Attempt, out: &mut Vec<Effect>) {
+    pub(super) fn fetched(&mut self, object: ObjectId, attempt: Attempt, out: &mut Vec<Effect>) {
         let Some(fetch) = self.current(object, attempt) else { return };
         self.local.insert(object, fetch.size);
-        self.reconcile(now, object, out);
+        self.reconcile(object, out);
     }
 
     pub(super) fn fetch_failed(
@@ -237,18 +227,14 @@ impl Pull {
         why: FetchFailure,
         out: &mut Vec<Effect>,
     ) {
-        let Some(fetch) = self.current(object, attempt) else { return };
-        let Some(entry) = self.objects.get_mut(&object) else { return };
-        match why {
-            FetchFailure::NoMemory => {
-                entry.starved = true;
-                self.back_off(now, object);
-            }
-            FetchFailure::Unreachable | FetchFailure::NotThere | FetchFailure::Corrupt => {
-                entry.tried.insert(fetch.from);
-            }
+        if self.current(object, attempt).is_none() {
+            return;
         }
-        self.reconcile(now, object, out);
+        if let Some(entry) = self.objects.get_mut(&object) {
+            entry.starved = why == FetchFailure::NoMemory;
+        }
+        self.back_off(now, object);
+        self.reconcile(object, out);
     }
 
     /// Takes the fetch out if `attempt` is the current one.
@@ -258,44 +244,28 @@ impl Pull {
 
     pub(super) fn retry_due(&mut self, now: Nanos, out: &mut Vec<Effect>) {
         while let Some((_, object)) = self.retries.first().copied().filter(|(at, _)| *at <= now) {
-            self.retry(now, object, out);
+            self.retry(object, out);
         }
     }
 
     /// Fetches that found no memory are tried again as soon as there is more of it.
-    pub(super) fn room_changed(&mut self, now: Nanos, room: ByteSize, out: &mut Vec<Effect>) {
+    pub(super) fn room_changed(&mut self, room: ByteSize, out: &mut Vec<Effect>) {
         let more = room > self.room;
         self.room = room;
         if more {
             let starved = |object: &ObjectId| self.objects.get(object).is_some_and(|entry| entry.starved);
             let again: Vec<ObjectId> = self.retries.iter().map(|(_, object)| *object).filter(starved).collect();
             for object in again {
-                self.retry(now, object, out);
+                self.retry(object, out);
             }
         }
     }
 
-    fn retry(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+    fn retry(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
         self.wait_until(object, None);
-        if let Some(entry) = self.objects.get_mut(&object)
-            && !std::mem::take(&mut entry.starved)
-        {
-            entry.tried.clear();
+        if let Some(entry) = self.objects.get_mut(&object) {
+            entry.starved = false;
         }
-        self.reconcile(now, object, out);
+        self.reconcile(object, out);
     }
-}
-
-/// A number that differs between nodes, objects and attempts, and is the same in every run (the finaliser of
-/// SplitMix64).
-fn draw(object: ObjectId, own: Incarnation, attempt: Attempt) -> u64 {
-    let owner = u64::from(object.owner().node.0) << 32 | u64::from(object.owner().epoch.0);
-    let who = u64::from(own.node.0) << 32 | u64::from(own.epoch.0);
-    let which = u64::from(object.index) << 32 | u64::from(attempt.0);
-    [owner, object.task.seq, who, which].into_iter().fold(0, |state, part| {
-        let mut z = (state ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
 }

@@ -1,4 +1,4 @@
-//! Which objects a node fetches next, from whom, within its memory. Ray's counterpart is `PullManager`
+//! Which objects a node fetches next, within its memory. Ray's counterpart is `PullManager`
 //! (`src/ray/object_manager/pull_manager.h`), whose admission rules were each added after a deadlock; here they are
 //! one policy, written down and model-checked.
 //!
@@ -48,18 +48,15 @@
 //! # Fetching
 //!
 //! - At most one attempt per object is in flight, and only while an active bundle needs it and it is not here.
-//! - The source is drawn from the living copies by a hash of (object, this node, attempt): receivers of a broadcast
-//!   spread over the holders without talking to each other, and a replay draws the same (Ray: at random). A failed
-//!   source is not asked again before all others were; then all are, after a wait that doubles from [`BACKOFF_FIRST`]
-//!   to [`BACKOFF_LAST`].
-//! - It never gives up while the owner lists a copy. Membership decides who is dead, not a timer here; but the
-//!   transfer must end each attempt itself, a stalled one with [`FetchFailure::Unreachable`].
+//! - From whom the bytes come is decided by [`crate::transfer`], which is told the living holders and each change of
+//!   them. An attempt is one receive buffer, not one connection: it survives the death of a holder as long as there is
+//!   another, and goes on where it was.
+//! - An attempt fails only for want of memory, or with wrong bytes. It is repeated after a wait that doubles from
+//!   [`BACKOFF_FIRST`] to [`BACKOFF_LAST`], or as soon as there is more memory.
+//! - It never gives up while the owner lists a copy. Membership decides who is dead, not a timer here.
 //! - Attempts are numbered by one counter for the whole node, so numbers of one object rise even if all else about it
 //!   was forgotten. An event of any but the current attempt changes nothing. (The counter wraps after 2^32 fetches,
 //!   when no event is so late; attempts are compared for equality only.)
-//! - An attempt is one receive buffer, not one connection. A transfer that reads chunks from several holders, or goes
-//!   on with another one after a failure, stays within its attempt, takes them from [`Pull::sources`] and reports a
-//!   failure only when it cannot go on.
 //!
 //! # Guarantees, and what must NOT happen
 //!
@@ -75,8 +72,8 @@
 //! # Differences from Ray
 //!
 //! Gets respect the room (Ray admits them without limit and relies on fallback allocation on disk); locations are
-//! pushed by the owner (Ray re-reads them on a 10 s timer); a source that fails is replaced at once; errors of an
-//! object reach every bundle that wants it instead of a sentinel size (#16923).
+//! pushed by the owner (Ray re-reads them on a 10 s timer); errors of an object reach every bundle that wants it
+//! instead of a sentinel size (#16923).
 
 mod admission;
 mod check;
@@ -150,23 +147,23 @@ impl Machine for Pull {
     fn step(&mut self, now: Nanos, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Want { bundle, objects, priority } => self.want(now, bundle, objects, priority, out),
-            Event::Drop { bundle } => self.remove(now, bundle, out),
+            Event::Drop { bundle } => self.remove(bundle, out),
             Event::Queued { bundle } => self.set_queued(bundle, true),
             Event::Started { bundle } => self.set_queued(bundle, false),
             Event::Local { object, size } => {
                 self.local.insert(object, size);
-                self.reconcile(now, object, out);
+                self.reconcile(object, out);
             }
-            Event::Gone { object } => self.gone(now, object, out),
-            Event::Located { object, located } => self.located(now, object, located, out),
-            Event::Fetched { object, attempt } => self.fetched(now, object, attempt, out),
+            Event::Gone { object } => self.gone(object, out),
+            Event::Located { object, located } => self.located(object, located, out),
+            Event::Fetched { object, attempt } => self.fetched(object, attempt, out),
             Event::FetchFailed { object, attempt, why } => self.fetch_failed(now, object, attempt, why, out),
-            Event::NodeDied(dead) => self.node_died(now, dead, out),
-            Event::OwnerDied(dead) => self.owner_died(now, dead, out),
-            Event::Room(room) => self.room_changed(now, room, out),
+            Event::NodeDied(dead) => self.node_died(dead, out),
+            Event::OwnerDied(dead) => self.owner_died(dead, out),
+            Event::Room(room) => self.room_changed(room, out),
             Event::Tick => self.retry_due(now, out),
         }
-        self.settle(now, out);
+        self.settle(out);
     }
 
     fn next_deadline(&self) -> Option<Nanos> {
@@ -230,9 +227,9 @@ impl Pull {
         self.bundles.insert(id, bundle);
         self.touched.insert(rank);
         for object in distinct.iter() {
-            self.reconcile(now, *object, out);
+            self.reconcile(*object, out);
         }
-        self.settle(now, out);
+        self.settle(out);
         if priority == Priority::Args && self.bundles.contains_key(&id) {
             let pending = distinct
                 .iter()
@@ -241,15 +238,15 @@ impl Pull {
         }
     }
 
-    fn gone(&mut self, now: Nanos, object: ObjectId, out: &mut Vec<Effect>) {
+    fn gone(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
         self.local.remove(&object);
         if let Some(entry) = self.objects.get_mut(&object) {
             entry.pinned = false;
         }
-        self.reconcile(now, object, out);
+        self.reconcile(object, out);
     }
 
-    fn located(&mut self, now: Nanos, object: ObjectId, located: Located, out: &mut Vec<Effect>) {
+    fn located(&mut self, object: ObjectId, located: Located, out: &mut Vec<Effect>) {
         let Some(entry) = self.objects.get_mut(&object).filter(|entry| entry.subscribed) else { return };
         let located = match located {
             Located::Stored { size, .. } if size > self.capacity => {
@@ -261,15 +258,14 @@ impl Pull {
         };
         let told = located == Located::Pending && entry.known != Some(Located::Pending);
         entry.known = Some(located);
-        entry.forget_old_failures();
         if told {
             let args = entry.wanting.iter().filter(|rank| rank.priority == Priority::Args);
             out.extend(args.map(|rank| Effect::Unavailable { bundle: rank.bundle, object }));
         }
-        self.reconcile(now, object, out);
+        self.reconcile(object, out);
     }
 
-    fn node_died(&mut self, now: Nanos, dead: Incarnation, out: &mut Vec<Effect>) {
+    fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
         self.dead_nodes.insert(dead);
         // Deaths are rare: one pass over what is wanted is cheaper than an index kept up to date for each location.
         let affected: Vec<ObjectId> = self
@@ -279,17 +275,17 @@ impl Pull {
             .map(|(object, _)| *object)
             .collect();
         for object in affected {
-            self.reconcile(now, object, out);
+            self.reconcile(object, out);
         }
     }
 
-    fn owner_died(&mut self, now: Nanos, dead: Incarnation, out: &mut Vec<Effect>) {
+    fn owner_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
         self.dead_owners.insert(dead);
         let first = crate::TaskId { owner: dead, seq: 0 }.result(0);
         let last = crate::TaskId { owner: dead, seq: u64::MAX }.result(u32::MAX);
         let owned: Vec<ObjectId> = self.objects.range(first..=last).map(|(object, _)| *object).collect();
         for object in owned {
-            self.reconcile(now, object, out);
+            self.reconcile(object, out);
         }
     }
 

@@ -50,12 +50,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let (o, b) = (0..OBJECTS, 0..6usize);
     let priority = prop_oneof![Just(Priority::Get), Just(Priority::Wait), Just(Priority::Args)];
-    let why = prop_oneof![
-        Just(FetchFailure::Unreachable),
-        Just(FetchFailure::NotThere),
-        Just(FetchFailure::NoMemory),
-        Just(FetchFailure::Corrupt)
-    ];
+    let why = prop_oneof![Just(FetchFailure::NoMemory), Just(FetchFailure::Corrupt)];
     prop_oneof![
         10 => (prop::collection::vec(o.clone(), 0..4), priority).prop_map(|(objects, p)| Op::Want(objects, p)),
         4 => b.clone().prop_map(Op::Drop),
@@ -93,6 +88,8 @@ struct World {
     store: BTreeSet<ObjectId>,
     pins: BTreeSet<ObjectId>,
     flights: BTreeMap<ObjectId, Attempt>,
+    /// What each was told last.
+    holders: BTreeMap<ObjectId, Vec<Incarnation>>,
     latest: BTreeMap<ObjectId, Attempt>,
     aborted: Vec<(ObjectId, Attempt)>,
     bundles: BTreeMap<BundleId, (Priority, Vec<ObjectId>, Phase)>,
@@ -112,6 +109,7 @@ impl World {
             store: BTreeSet::new(),
             pins: BTreeSet::new(),
             flights: BTreeMap::new(),
+            holders: BTreeMap::new(),
             latest: BTreeMap::new(),
             aborted: Vec::new(),
             bundles: BTreeMap::new(),
@@ -145,12 +143,16 @@ impl World {
                 assert!(self.store.contains(&object) && self.pins.insert(object), "pinned twice or in vain")
             }
             Effect::Unpin(object) => assert!(self.pins.remove(&object), "unpinned without a pin"),
-            Effect::Fetch { object, attempt, from, size: bytes } => {
+            Effect::Fetch { object, attempt, size: bytes, holders } => {
                 assert!(!self.store.contains(&object), "fetched what is here");
                 assert!(self.flights.insert(object, attempt).is_none(), "two fetches of one object");
                 assert!(self.latest.insert(object, attempt).is_none_or(|before| before < attempt), "attempt not new");
-                assert!(from != node(OWN) && !self.dead.contains(&from.node.0), "fetched from itself or the dead");
                 assert_eq!(bytes, ByteSize(size(object)));
+                self.holders.insert(object, holders);
+            }
+            Effect::Holders { object, attempt, holders } => {
+                assert_eq!(self.flights.get(&object), Some(&attempt), "told of what is not in flight");
+                assert_ne!(self.holders.insert(object, holders.clone()), Some(holders), "told nothing new");
             }
             Effect::AbortFetch { object, attempt } => {
                 assert_eq!(self.flights.remove(&object), Some(attempt), "aborted what is not in flight");
@@ -199,6 +201,12 @@ impl World {
                 *phase == Phase::Wanted && extra.iter().all(|object| objects.contains(object))
             });
             assert!(extra.is_empty() || one, "more than one active bundle beyond the room: {extra:?}");
+        }
+        for object in self.flights.keys() {
+            let Some(Some(Located::Stored { copies, .. })) = self.told.get(object) else { panic!("fetched unlocated") };
+            let alive = |at: &&Incarnation| **at != node(OWN) && !self.dead.contains(&at.node.0);
+            let alive: Vec<Incarnation> = copies.iter().filter(alive).copied().collect();
+            assert!(!alive.is_empty() && self.holders[object] == alive, "{alive:?}, not {:?}", self.holders[object]);
         }
         let waiting: Vec<Waiting> = self.pull.waiting().collect();
         let blocked = waiting.iter().filter(|w| w.on == WaitingFor::Room).map(|w| self.bundles[&w.bundle].0).min();
@@ -334,7 +342,7 @@ impl World {
             Op::FetchFailed(o, why) => self.failed(object(o), why),
             Op::Late(n, good) => {
                 if let Some((object, attempt)) = self.aborted.get(n).copied() {
-                    let why = FetchFailure::Unreachable;
+                    let why = FetchFailure::Corrupt;
                     self.step(if good {
                         Event::Fetched { object, attempt }
                     } else {

@@ -70,7 +70,7 @@ impl Node {
 }
 
 fn fetch(o: u64, attempt: u32, from: u32, size: u64) -> Effect {
-    Effect::Fetch { object: object(o), attempt: Attempt(attempt), from: node(from), size: ByteSize(size) }
+    Effect::Fetch { object: object(o), attempt: Attempt(attempt), size: ByteSize(size), holders: vec![node(from)] }
 }
 
 fn ready(bundle: u64, values: &[Value]) -> Effect {
@@ -81,10 +81,10 @@ fn abort(o: u64, attempt: u32) -> Effect {
     Effect::AbortFetch { object: object(o), attempt: Attempt(attempt) }
 }
 
-/// Whom the only fetch of these effects asks, and its number.
-fn source(effects: &[Effect]) -> (u32, u32) {
+/// The number of the only fetch of these effects.
+fn started(effects: &[Effect]) -> u32 {
     match effects {
-        [Effect::Fetch { attempt, from, .. }] => (from.node.0, attempt.0),
+        [Effect::Fetch { attempt, .. }] => attempt.0,
         other => panic!("one fetch expected, not {other:?}"),
     }
 }
@@ -95,7 +95,7 @@ fn a_remote_object_is_located_fetched_pinned_handed_over_and_released() {
     assert_eq!(n.want(1, &[1], Priority::Get), [Effect::Subscribe(object(1))]);
     assert_eq!(n.waits_for(1), [WaitingFor::Owner]);
     assert_eq!(n.stored(1, 10, &[3]), [fetch(1, 1, 3, 10)]);
-    assert_eq!(n.waits_for(1), [WaitingFor::Transfer { attempt: Attempt(1), from: node(3) }]);
+    assert_eq!(n.waits_for(1), [WaitingFor::Transfer { attempt: Attempt(1) }]);
     let arrived = n.fetched(1, 1);
     let pinned = Effect::Pin(object(1));
     assert_eq!(arrived, [Effect::Unsubscribe(object(1)), pinned, ready(1, &[Value::Local])]);
@@ -300,32 +300,17 @@ fn c16_gets_that_time_out_leak_nothing() {
 }
 
 #[test]
-fn a_failed_source_is_followed_by_another_and_then_by_a_growing_wait() {
+fn wrong_bytes_are_fetched_again_after_a_growing_wait_without_end() {
     let mut n = Node::new(100);
     n.want(1, &[1], Priority::Get);
-    let (first, attempt) = source(&n.stored(1, 10, &[3, 4]));
-    let (second, attempt) = source(&n.failed(1, attempt, FetchFailure::Unreachable));
-    assert_ne!(first, second);
-    assert_eq!(n.failed(1, attempt, FetchFailure::Corrupt), []);
-    assert_eq!(n.waits_for(1), [WaitingFor::Retry { at: BACKOFF_FIRST }]);
-    let (_, attempt) = source(&n.tick_at_deadline());
-    let (_, attempt) = source(&n.failed(1, attempt, FetchFailure::NotThere));
-    assert_eq!(n.failed(1, attempt, FetchFailure::NotThere), []);
-    assert_eq!(n.pull.next_deadline(), Some(BACKOFF_FIRST + BACKOFF_FIRST * 2));
-    let (new, _) = source(&n.stored(1, 10, &[3, 4, 5]));
-    assert_eq!(new, 5, "a new copy ends the wait");
-}
-
-#[test]
-fn it_never_gives_up_and_never_waits_longer_than_the_bound() {
-    let mut n = Node::new(100);
-    n.want(1, &[1], Priority::Get);
-    let (_, mut attempt) = source(&n.stored(1, 10, &[3]));
-    for _ in 0..100 {
-        n.failed(1, attempt, FetchFailure::Unreachable);
-        let before = n.now;
-        (_, attempt) = source(&n.tick_at_deadline());
-        assert!(n.now.saturating_sub(before) <= BACKOFF_LAST);
+    let mut attempt = started(&n.stored(1, 10, &[3]));
+    for round in 0..100 {
+        assert_eq!(n.failed(1, attempt, FetchFailure::Corrupt), []);
+        let at = n.pull.next_deadline().unwrap();
+        assert_eq!(n.waits_for(1), [WaitingFor::Retry { at }]);
+        assert!(round > 0 || at == BACKOFF_FIRST);
+        assert!(at.saturating_sub(n.now) <= BACKOFF_LAST);
+        attempt = started(&n.tick_at_deadline());
     }
 }
 
@@ -337,20 +322,28 @@ fn a_fetch_without_memory_is_tried_again_when_there_is_more() {
     n.stored(1, 10, &[3]);
     assert_eq!(n.failed(1, 1, FetchFailure::NoMemory), []);
     assert_eq!(n.stored(1, 10, &[3, 4]), [], "another source does not help");
-    assert_eq!(source(&n.step(Event::Room(ByteSize(50)))).1, 2);
+    assert_eq!(started(&n.step(Event::Room(ByteSize(50)))), 2);
 }
 
 #[test]
-fn the_death_of_a_source_moves_the_fetch_and_late_words_change_nothing() {
+fn a_fetch_goes_on_with_the_holders_that_are_left_and_late_words_change_nothing() {
     let mut n = Node::new(100);
     n.want(1, &[1], Priority::Get);
-    let (first, _) = source(&n.stored(1, 10, &[3, 4]));
-    let other = 7 - first;
-    assert_eq!(n.step(Event::NodeDied(node(first))), [abort(1, 1), fetch(1, 2, other, 10)]);
-    assert_eq!(n.failed(1, 1, FetchFailure::Unreachable), []);
-    assert_eq!(n.step(Event::NodeDied(node(other))), [abort(1, 2)]);
+    let holders = |attempt, nodes: &[u32]| Effect::Holders {
+        object: object(1),
+        attempt: Attempt(attempt),
+        holders: nodes.iter().map(|n| node(*n)).collect(),
+    };
+    assert_eq!(started(&n.stored(1, 10, &[3, 4])), 1);
+    assert_eq!(n.stored(1, 10, &[3, 4, 5]), [holders(1, &[3, 4, 5])]);
+    assert_eq!(n.stored(1, 10, &[3, 4, 5, 9]), [], "this node is no holder to itself");
+    assert_eq!(n.step(Event::NodeDied(node(3))), [holders(1, &[4, 5])], "the buffer is kept");
+    assert_eq!(n.stored(1, 10, &[5]), [holders(1, &[5])]);
+    assert_eq!(n.step(Event::NodeDied(node(5))), [abort(1, 1)]);
     assert_eq!(n.waits_for(1), [WaitingFor::Source], "set aside until the owner knows better");
-    assert_eq!(n.stored(1, 10, &[3, 4]), [], "the owner does not know yet");
+    assert_eq!(n.stored(1, 10, &[3, 5]), [], "the owner does not know yet");
+    assert_eq!(n.failed(1, 1, FetchFailure::Corrupt), []);
+    assert_eq!(n.stored(1, 10, &[7]), [fetch(1, 2, 7, 10)]);
 }
 
 #[test]
@@ -417,27 +410,4 @@ fn what_can_never_fit_fails_and_names_both_sizes() {
     let two = message(n.stored(3, 60, &[3]));
     assert!(one.contains("101 B") && two.contains("120 B") && two.contains("100 B"), "{one}; {two}");
     assert!(n.pull.is_idle());
-}
-
-#[test]
-fn c26_receivers_spread_over_the_holders_the_same_way_in_every_run() {
-    let copies: Vec<u32> = (100..104).collect();
-    let draw = || {
-        (10..60).map(|own| {
-            let mut pull = Pull::new(node(own), ByteSize(100));
-            let mut out = vec![];
-            let objects = vec![object(1)];
-            pull.step(Nanos::ZERO, Event::Want { bundle: BundleId(1), objects, priority: Priority::Get }, &mut out);
-            out.clear();
-            let copies = copies.iter().map(|n| node(*n)).collect();
-            let located = Located::Stored { size: ByteSize(1), copies };
-            pull.step(Nanos::ZERO, Event::Located { object: object(1), located }, &mut out);
-            source(&out).0
-        })
-    };
-    assert!(draw().eq(draw()));
-    for holder in &copies {
-        let asked = draw().filter(|from| from == holder).count();
-        assert!((5..=22).contains(&asked), "{asked} of 50 receivers ask one of four holders");
-    }
 }

@@ -20,16 +20,13 @@ pub enum Priority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BundleId(pub u64);
 
-/// Why an attempt to fetch ended without the object.
+/// Why an attempt to fetch ended without the object. A holder that cannot be reached is no such reason: see
+/// [`crate::transfer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchFailure {
-    /// The source does not answer, or stopped in mid-object.
-    Unreachable,
-    /// The source has no copy (any more).
-    NotThere,
-    /// This node's store could not make room for it. Not the source's fault.
+    /// This node's store could not make room for it.
     NoMemory,
-    /// The bytes do not match their checksum. The caller also tells the owner, who lists a copy that is none.
+    /// The bytes do not match their checksum.
     Corrupt,
 }
 
@@ -132,16 +129,26 @@ pub enum Effect {
     Pin(ObjectId),
     /// It may be evicted again.
     Unpin(ObjectId),
-    /// Fetch it into the store. To be answered by one `Fetched` or `FetchFailed`, unless aborted.
+    /// Fetch it into the store, with a [`crate::transfer::Receive`]. To be answered by one `Fetched` or `FetchFailed`,
+    /// unless aborted.
     Fetch {
         /// Which.
         object: ObjectId,
         /// The number to answer with.
         attempt: Attempt,
-        /// Whom to ask first.
-        from: Incarnation,
         /// Its size by its owner's word.
         size: ByteSize,
+        /// The living nodes that have it, in id order; at least one.
+        holders: Vec<Incarnation>,
+    },
+    /// The holders of an object that is being fetched are now these.
+    Holders {
+        /// Which.
+        object: ObjectId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// In id order; at least one.
+        holders: Vec<Incarnation>,
     },
     /// Stop fetching and release the buffer. Nothing to do if the attempt has ended.
     AbortFetch {

@@ -3,7 +3,7 @@
 use super::fetch::{Class, Object};
 use super::types::{Bundle, State};
 use super::{BundleId, Pull};
-use crate::{Attempt, Incarnation, Located, Nanos, ObjectId};
+use crate::{Attempt, Located, Nanos, ObjectId};
 
 /// One object that one bundle still misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,8 @@ pub enum WaitingFor {
     Transfer {
         /// The current attempt.
         attempt: Attempt,
-        /// Whom it asked first.
-        from: Incarnation,
     },
-    /// The time to ask again after every source failed, or after the store had no memory.
+    /// The time to try again after the store had no memory, or the bytes were wrong.
     Retry {
         /// When.
         at: Nanos,
@@ -68,8 +66,8 @@ impl Pull {
             Class::Fetchable | Class::Here if candidate => Some(WaitingFor::Room),
             Class::Here | Class::Failed => None,
             Class::Fetchable if bundle.state == State::Waiting => Some(WaitingFor::Others),
-            Class::Fetchable => match (entry.fetch, entry.retry_at) {
-                (Some(fetch), _) => Some(WaitingFor::Transfer { attempt: fetch.attempt, from: fetch.from }),
+            Class::Fetchable => match (&entry.fetch, entry.retry_at) {
+                (Some(fetch), _) => Some(WaitingFor::Transfer { attempt: fetch.attempt }),
                 (None, at) => at.map(|at| WaitingFor::Retry { at }),
             },
         }

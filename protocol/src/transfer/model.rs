@@ -47,8 +47,12 @@ fn plan() -> impl Strategy<Value = Plan> {
         ];
         let starts = prop_oneof![Just(vec![0; nodes]), prop::collection::vec(0..2 * STEPS / 100, nodes)];
         let faults = prop::collection::vec((0..STEPS / 50, fault), 0..6);
-        (Just(nodes), starts, faults, any::<u64>())
-            .prop_map(|(nodes, starts, faults, seed)| Plan { nodes, starts, faults, seed })
+        (Just(nodes), starts, faults, any::<u64>()).prop_map(|(nodes, starts, faults, seed)| Plan {
+            nodes,
+            starts,
+            faults,
+            seed,
+        })
     })
 }
 
@@ -415,12 +419,8 @@ fn each_death_in_the_chain_costs_the_root_no_more_than_one_transfer() {
 
 #[test]
 fn late_chunks_do_turn_up_in_this_world() {
-    let plan = Plan {
-        nodes: 4,
-        starts: vec![0; 4],
-        faults: (10..40).map(|at| (at, Fault::Break(2))).collect(),
-        seed: 5,
-    };
+    let plan =
+        Plan { nodes: 4, starts: vec![0; 4], faults: (10..40).map(|at| (at, Fault::Break(2))).collect(), seed: 5 };
     let mut world = World::new(&plan);
     world.play(&plan);
     assert!(world.refused > 0);

@@ -253,11 +253,6 @@ impl Core {
         }
     }
 
-    /// The address of a living node's byte streams.
-    pub(super) fn bulk_address(&self, at: Incarnation) -> Option<String> {
-        self.view.member(at).map(|member| member.bulk.clone())
-    }
-
     /// The rpc address of a living peer. The head is not in the membership log: it keeps the address it was joined at.
     pub(super) fn rpc_address(&self, at: Incarnation) -> Option<String> {
         match at.node {

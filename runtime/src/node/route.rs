@@ -9,7 +9,7 @@ use mobula_protocol::member::view::Effect as ViewEffect;
 use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
 use mobula_protocol::sched::{dispatch, executor, local};
 use mobula_protocol::{
-    Arg, Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind,
+    Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind,
 };
 use mobula_protocol::{TaskId, TaskSpec, owner};
 use mobula_store::{CopyKind, StoreError};
@@ -225,7 +225,10 @@ impl Core {
                 // A copy that was freed meanwhile took its pin with it.
                 let _ = self.objects.table().unpin(object);
             }
-            Effect::Fetch { object, attempt, from, size } => self.fetch(object, attempt, from, size),
+            Effect::Fetch { object, attempt, size, holders } => self.fetch(object, attempt, size, holders),
+            Effect::Holders { object, attempt, holders } => {
+                self.out.push(Output::Holders { object, attempt, holders });
+            }
             Effect::AbortFetch { object, attempt } => {
                 // The region is dropped by whoever fills it; an error means that it already was.
                 let _ = self.objects.table().abort(object);
@@ -244,19 +247,14 @@ impl Core {
         }
     }
 
-    fn fetch(&mut self, object: ObjectId, attempt: Attempt, from: Incarnation, size: mobula_protocol::ByteSize) {
-        let failed = |why| pull::Event::FetchFailed { object, attempt, why };
-        let Some(address) = self.bulk_address(from) else {
-            return self.tell_pull(failed(FetchFailure::Unreachable));
-        };
+    fn fetch(&mut self, object: ObjectId, attempt: Attempt, size: ByteSize, holders: Vec<Incarnation>) {
         match self.objects.create(self.now, object, size, CopyKind::Cached) {
             Ok(region) => {
-                let source = self.name_of(from);
-                self.log("fetch", format_args!("{object} {size} from {source}"));
-                self.out.push(Output::Fetch { object, attempt, address, region });
+                self.log("fetch", format_args!("{object} {size}"));
+                self.out.push(Output::Fetch { object, attempt, holders, region });
             }
             Err(StoreError::Duplicate { .. }) => self.tell_pull(pull::Event::Local { object, size }),
-            Err(_) => self.tell_pull(failed(FetchFailure::NoMemory)),
+            Err(_) => self.tell_pull(pull::Event::FetchFailed { object, attempt, why: FetchFailure::NoMemory }),
         }
     }
 
@@ -314,15 +312,23 @@ impl Core {
                     self.link.step(self.now, link::Event::PeerKnown(member.incarnation), &mut self.wires.link);
                     self.log("joined", format_args!("{} as {}", member.name, member.incarnation));
                 }
+                self.members_changed();
                 self.cluster_changed();
             }
             ViewEffect::NodeDied { incarnation, name, why } => {
                 self.log("died", format_args!("{name} ({incarnation}): {why}"));
+                self.members_changed();
                 self.node_died(incarnation);
             }
             ViewEffect::Resync(have) => self.send(Incarnation::HEAD, Message::ResyncView(have)),
             ViewEffect::Fenced { why } => self.out.push(Output::Stop(why)),
         }
+    }
+
+    /// Tells the transfers who lives where.
+    fn members_changed(&mut self) {
+        let addresses = self.view.alive().map(|member| (member.incarnation, member.bulk.clone())).collect();
+        self.out.push(Output::Addresses(Arc::new(addresses)));
     }
 
     pub(super) fn cluster_changed(&mut self) {

@@ -1,6 +1,6 @@
 //! The shell of a node: it waits, steps the core, and does what the core says.
 
-use super::bulk;
+use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
 use super::words::{Input, Output};
@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcServer, RpcService, RpcStatus, Task, WorldKind};
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
-use mobula_protocol::{Attempt, LeaseId, Nanos, NodeId, ObjectId};
+use mobula_protocol::{Attempt, Incarnation, LeaseId, Nanos, NodeId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,9 @@ impl Node {
             protocol_version: PROTOCOL_VERSION,
         };
         let joined = join(env, head, request, nonces, settings.head_grace).await?;
-        env.spawn("bulk", bulk::serve(env.clone(), listener, objects.clone()));
+        let (addresses, known) = watch::channel(bulk::Addresses::default());
+        let bulk = Bulk::new(env, joined.incarnation, &objects, known);
+        env.spawn("bulk", bulk::serve(bulk.clone(), listener));
         let (progress, seen) = watch::channel(Progress::new());
         let (stop, stopped) = watch::channel(None);
         let cancels = Arc::new(Cancels::default());
@@ -93,6 +95,8 @@ impl Node {
             context: context.clone(),
             workers: BTreeMap::new(),
             fetches: BTreeMap::new(),
+            bulk,
+            addresses,
             peers,
             progress,
             stop,
@@ -209,10 +213,18 @@ struct Shell {
     env: Env,
     context: Context,
     workers: BTreeMap<LeaseId, Slot>,
-    fetches: BTreeMap<(ObjectId, Attempt), Task<()>>,
+    fetches: BTreeMap<(ObjectId, Attempt), Fetch>,
+    bulk: Bulk,
+    addresses: watch::Sender<bulk::Addresses>,
     peers: Peers,
     progress: watch::Sender<Progress>,
     stop: watch::Sender<Option<String>>,
+}
+
+/// An object on its way to this node.
+struct Fetch {
+    holders: watch::Sender<Vec<Incarnation>>,
+    task: Task<()>,
 }
 
 /// A lease's worker.
@@ -280,18 +292,27 @@ impl Shell {
                     slot.task.abort();
                 }
             }
-            Output::Fetch { object, attempt, address, region } => {
-                let (env, inbox) = (self.env.clone(), self.context.shared().inbox.clone());
-                let fetch = self.env.spawn("fetch", async move {
-                    let result = bulk::fetch(&env, &address, object, region).await;
+            Output::Fetch { object, attempt, holders, region } => {
+                let (bulk, inbox) = (self.bulk.clone(), self.context.shared().inbox.clone());
+                let (holders, known) = watch::channel(holders);
+                let task = self.env.spawn("fetch", async move {
+                    let (result, _relay) = bulk::receive(bulk, object, attempt, region, known).await;
                     let _ = inbox.send(Input::Fetched { object, attempt, result });
                 });
-                self.fetches.insert((object, attempt), fetch);
+                self.fetches.insert((object, attempt), Fetch { holders, task });
+            }
+            Output::Holders { object, attempt, holders } => {
+                if let Some(fetch) = self.fetches.get(&(object, attempt)) {
+                    fetch.holders.send_replace(holders);
+                }
             }
             Output::AbortFetch { object, attempt } => {
                 if let Some(fetch) = self.fetches.remove(&(object, attempt)) {
-                    fetch.abort();
+                    fetch.task.abort();
                 }
+            }
+            Output::Addresses(addresses) => {
+                self.addresses.send_replace(addresses);
             }
             Output::Progress(progress) => {
                 self.progress.send_replace(progress);

@@ -1,5 +1,6 @@
 //! What goes into a node's core, and what comes out.
 
+use super::bulk::Addresses;
 use crate::Error;
 use bytes::Bytes;
 use mobula_protocol::link::{Ack, Envelope};
@@ -213,11 +214,22 @@ pub enum Output {
         object: ObjectId,
         /// Which fetch of it.
         attempt: Attempt,
-        /// The source's address for byte streams.
-        address: String,
+        /// Who has it.
+        holders: Vec<Incarnation>,
         /// Where the bytes go.
         region: Region,
     },
+    /// The holders of an object that is being fetched are now these.
+    Holders {
+        /// What.
+        object: ObjectId,
+        /// Which fetch of it.
+        attempt: Attempt,
+        /// Who has it.
+        holders: Vec<Incarnation>,
+    },
+    /// The byte streams of the living members are at these addresses.
+    Addresses(Addresses),
     /// Stop a fetch; nothing is reported for it.
     AbortFetch {
         /// What.
