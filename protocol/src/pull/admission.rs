@@ -3,7 +3,7 @@
 use super::fetch::Class;
 use super::types::{Rank, State};
 use super::{BundleId, Effect, Priority, Pull, Value};
-use crate::{ByteSize, Located, Nanos, ObjectId, TaskError, TaskErrorKind};
+use crate::{ByteSize, Located, ObjectId, TaskError, TaskErrorKind};
 
 impl Pull {
     /// Brings every touched bundle into the state its objects ask for and admits what can be, until nothing changes.
