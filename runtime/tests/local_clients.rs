@@ -1,6 +1,10 @@
 //! Processes that read a node's store, and are killed while they do.
 #![cfg(not(madsim))]
-#![allow(clippy::disallowed_methods, reason = "these tests are about processes")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "these tests are about processes and their time"
+)]
 
 use mobula_protocol::{ByteSize, Incarnation, Nanos, ObjectId, TaskId};
 use mobula_runtime::{Blob, Client, Embedded, Env, RealConfig, attach, share};
