@@ -237,7 +237,7 @@ impl Serve {
 
     fn sent(&mut self, id: StreamId) {
         if let Some(stream) = self.streams.get_mut(&id).filter(|stream| stream.going_out) {
-            self.in_flight = self.in_flight - std::mem::replace(&mut stream.chunk, ByteSize::ZERO);
+            self.in_flight -= std::mem::replace(&mut stream.chunk, ByteSize::ZERO);
             stream.going_out = false;
         }
     }
