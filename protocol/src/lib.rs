@@ -10,6 +10,7 @@
 //! | [`sched`] | which node gets a lease (policy), and what a node grants, queues or spills back | ClusterLeaseManager, raylet |
 //! | [`owner`] | reference counts, task attempts, lineage and recovery | ReferenceCounter, TaskManager, ObjectRecoveryManager |
 //! | [`directory`] | where the copies of an object are, and who wants to know | OwnershipObjectDirectory |
+//! | [`actor`] | where actors live, the order of their calls, exactly once | GcsActorManager, ActorTaskSubmitter |
 //! | [`pull`] | which objects a node fetches next, within its memory | PullManager |
 //! | [`transfer`] | from whom an object's bytes come, chunk by chunk, and who is sent what | ObjectManager, PushManager |
 //!
@@ -24,6 +25,7 @@ mod resources;
 mod spec;
 mod units;
 
+pub mod actor;
 pub mod directory;
 pub mod link;
 pub mod member;

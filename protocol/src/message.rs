@@ -191,6 +191,9 @@ pub enum Message {
     },
     /// Holder to owner: take back one registration of mine.
     BorrowRemove(ObjectId),
+
+    /// Anything about actors besides the outcome of their calls.
+    Actor(crate::actor::Word),
 }
 
 impl Message {
@@ -220,6 +223,7 @@ impl Message {
             Self::Free(_) => "Free",
             Self::BorrowAdd { .. } => "BorrowAdd",
             Self::BorrowRemove(_) => "BorrowRemove",
+            Self::Actor(word) => word.name(),
         }
     }
 }

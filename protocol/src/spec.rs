@@ -1,5 +1,6 @@
 //! What a task is, in terms any language could write down (decision D9), and how it can fail (decision D8).
 
+use crate::actor::{ActorDeath, ActorId};
 use crate::{ByteSize, FunctionId, Labels, ObjectId, Resources, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,8 @@ pub enum Placement {
     },
     /// On a node that has all these labels.
     Labels(Labels),
+    /// In this actor, as a call of one of its methods.
+    Actor(ActorId),
 }
 
 /// What tasks must share for one lease to serve them all (Ray: scheduling class).
@@ -104,6 +107,11 @@ impl TaskSpec {
         };
         let args = size_of_val(&self.args[..]) + self.args.iter().map(arg).sum::<usize>();
         ByteSize((RECORD + size_of::<Self>() + args) as u64)
+    }
+
+    /// Whether it is a call of an actor's method.
+    pub fn is_call(&self) -> bool {
+        matches!(self.class.placement, Placement::Actor(_))
     }
 
     /// The objects that must be local before it starts, in argument order, duplicates included.
@@ -188,6 +196,12 @@ pub enum TaskErrorKind {
     GetTimeout,
     /// The cluster was shut down, or this node was declared dead.
     Disconnected,
+    /// The actor is dead and will not be back.
+    ActorDied(ActorDeath),
+    /// The actor's incarnation ended while the call was under way: it may or may not have run. The actor may be back.
+    ActorUnavailable,
+    /// The handle has as many unfinished calls as it may have.
+    TooManyPending,
 }
 
 impl TaskErrorKind {
@@ -208,12 +222,15 @@ impl TaskErrorKind {
             Self::WrongType => "WrongType",
             Self::GetTimeout => "GetTimeout",
             Self::Disconnected => "Disconnected",
+            Self::ActorDied(_) => "ActorDied",
+            Self::ActorUnavailable => "ActorUnavailable",
+            Self::TooManyPending => "TooManyPending",
         }
     }
 
     /// Whether asking again later can give another answer.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::GetTimeout | Self::StoreFull)
+        matches!(self, Self::GetTimeout | Self::StoreFull | Self::ActorUnavailable | Self::TooManyPending)
     }
 }
 
@@ -255,6 +272,9 @@ impl fmt::Display for TaskError {
         write!(f, "{}", self.kind.name())?;
         if let TaskErrorKind::Unreconstructable(reason) = self.kind {
             write!(f, "({reason})")?;
+        }
+        if let TaskErrorKind::ActorDied(death) = self.kind {
+            write!(f, "({death})")?;
         }
         write!(f, ": {}", self.message)?;
         match &self.cause {

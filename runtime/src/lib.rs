@@ -28,7 +28,8 @@ pub use mobula_env::compute::charge;
 #[cfg(not(madsim))]
 pub use mobula_env::local::LocalServer;
 pub use mobula_env::{Env, Files, WorldKind};
-pub use mobula_macros::task;
+pub use mobula_macros::{actor, task};
+pub use mobula_protocol::actor::{ActorDeath, ActorId};
 pub use mobula_protocol::owner::Counters;
 pub use mobula_protocol::{
     Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
@@ -47,6 +48,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// What the macros expand to. Not for use by hand.
 #[doc(hidden)]
 pub mod macros {
+    pub use crate::api::{
+        ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, saved, this, this_mut,
+    };
     pub use crate::api::{Body, BoxFuture, Input, Many, One, Outputs, Rest, TaskCall, TaskFunction, output_of, raised};
     pub use inventory;
 }

@@ -96,6 +96,7 @@ impl Owner {
             self.arrived(object, out);
         }
         self.settle_args(&spec, out);
+        self.call_over(&spec, out);
         self.keep_lineage(id, out);
     }
 
@@ -170,7 +171,7 @@ impl Owner {
         let mut ended: Vec<TaskId> = self
             .tasks
             .iter()
-            .filter(|(_, task)| matches!(task.stage, Stage::Running { to, .. } if to == dead))
+            .filter(|(_, task)| matches!(task.stage, Stage::Running { to, .. } if to == dead) && !task.spec.is_call())
             .map(|(id, _)| *id)
             .collect();
         ended.sort_unstable();
@@ -181,7 +182,7 @@ impl Owner {
 }
 
 /// Takes one from a budget; false if there is none left.
-pub(super) fn spend(budget: &mut Option<u32>) -> bool {
+pub(crate) fn spend(budget: &mut Option<u32>) -> bool {
     match budget {
         None => true,
         Some(0) => false,

@@ -162,6 +162,9 @@ impl Owner {
 
     fn remove(&mut self, id: ObjectId, out: &mut Vec<Effect>) {
         let Some(object) = self.objects.swap_remove(&id) else { return };
+        if self.watched.remove(&id) {
+            out.push(Effect::OutOfScope(id));
+        }
         for at in self.directory.forget(id) {
             free(at, id, out);
         }

@@ -80,11 +80,17 @@
 //! - A lender that dies between registering a receiver and sending it the reference, or the other way round, leaves a
 //!   registration too many or too few; the receiver's death, or `Freed`, ends it.
 //!
+//! # Actor calls
+//! A call of an actor's method is a task whose slots [`crate::actor::Callers`] hands out, in the order of the calls. What
+//! the death of a node means for it, the head decides (the actor may be back): `NodeDied` leaves it alone, and
+//! [`Event::CallLost`] ends the attempt.
+//!
 //! # Must not happen
 //! Deciding where a task runs (that is [`crate::sched`]); fetching (that is [`crate::pull`]).
 
 mod arguments;
 mod attempts;
+mod calls;
 mod check;
 mod lifetime;
 mod lineage;
@@ -94,6 +100,7 @@ mod tasks;
 mod tests;
 mod types;
 
+pub(crate) use attempts::spend;
 pub use types::{Counters, Effect, Event, Token};
 
 use crate::directory::{Directory, Notify};
@@ -128,6 +135,8 @@ pub struct Owner {
     /// dispatcher may choose, a process that has died meanwhile. Verdicts are final, so this only grows: eight bytes a
     /// death.
     dead: BTreeSet<Incarnation>,
+    /// Objects whose end somebody wants to hear of: the lives of actors.
+    watched: BTreeSet<ObjectId>,
     /// What is left to do in this step. Empty between events.
     agenda: VecDeque<Agenda>,
     /// Objects that lost a reason to exist in this step. Empty between events.
@@ -149,6 +158,7 @@ impl Owner {
             labels: BTreeMap::new(),
             news: Vec::new(),
             dead: BTreeSet::new(),
+            watched: BTreeSet::new(),
             agenda: VecDeque::new(),
             idle: Vec::new(),
         }
@@ -289,6 +299,11 @@ impl Machine for Owner {
             Event::NodeDied(dead) => self.node_died(dead, out),
             Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),
             Event::Free(object) => self.free_by_hand(object, out),
+            Event::WatchScope(object) => {
+                self.watched.insert(object);
+            }
+            Event::CallLost { task, error } => self.call_lost(task, error, out),
+            Event::CallFailed { task, error } => self.fail_task(task, error, out),
         }
         while let Some(next) = self.agenda.pop_front() {
             match next {

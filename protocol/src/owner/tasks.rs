@@ -140,6 +140,7 @@ impl Owner {
             self.idle.push(object);
         }
         self.settle_args(&spec, out);
+        self.call_over(&spec, out);
         self.keep_lineage(id, out);
     }
 

@@ -136,6 +136,22 @@ pub enum Event {
     },
     /// The application frees the value by hand.
     Free(ObjectId),
+    /// Say [`Effect::OutOfScope`] when this object of ours goes.
+    WatchScope(ObjectId),
+    /// The attempt of an actor call was lost with its actor's incarnation.
+    CallLost {
+        /// The call.
+        task: TaskId,
+        /// What it fails with if its crash budget is used up.
+        error: TaskError,
+    },
+    /// An actor call cannot be made.
+    CallFailed {
+        /// The call.
+        task: TaskId,
+        /// Why.
+        error: TaskError,
+    },
 }
 
 /// Names a wait of the application for one object.
@@ -232,6 +248,10 @@ pub enum Effect {
         /// Who is about to hold it.
         to: Incarnation,
     },
+    /// An actor call is over, one way or another.
+    CallOver(TaskId),
+    /// Nothing refers to an object whose scope was watched.
+    OutOfScope(ObjectId),
 }
 
 /// How far the tasks of one label are. Executions count what ran at least in part: finished attempts, and attempts that

@@ -1,7 +1,9 @@
-//! `#[task]` and `#[main]`.
+//! `#[task]`, `#[actor]` and `#[main]`.
 //!
 //! Functions are registered at compile time and shipped by name plus arguments, never as closures (decision D9), so every
 //! binary that takes part in a cluster is the same binary.
+
+mod actor;
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -30,6 +32,31 @@ pub fn mobula_task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     let runtime = quote!(::mobula::runtime);
     expand_task(attributes.into(), function, &runtime).unwrap_or_else(|why| why.to_compile_error()).into()
+}
+
+/// Makes a type an actor: goes on its `impl` block.
+///
+/// - `pub fn new(...) -> Self` (or `-> Result<Self, E>`, or async) is the constructor; `Type::actor(...)` describes an
+///   actor made by it.
+/// - Every `pub fn` with `&mut self` or `&self` is a method; `async` ones may await. A first parameter of type `Context` is
+///   given by the runtime. `-> Result<T, E>`: an `Err` is the call's own failure; the actor lives on.
+/// - `#[save] fn save(&self) -> State` and `#[restore] fn restore(state: State) -> Self` make its state survive crashes.
+/// - Other functions stay what they are.
+///
+/// Handles are values of type `Actor<Type>`.
+#[proc_macro_attribute]
+pub fn actor(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(item as syn::ItemImpl);
+    let runtime = quote!(::mobula_runtime);
+    actor::expand(attributes.into(), block, &runtime).unwrap_or_else(|why| why.to_compile_error()).into()
+}
+
+/// [`actor`] for programs that know Mobula by its public face alone; `mobula::actor` is this one.
+#[proc_macro_attribute]
+pub fn mobula_actor(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    let block = parse_macro_input!(item as syn::ItemImpl);
+    let runtime = quote!(::mobula::runtime);
+    actor::expand(attributes.into(), block, &runtime).unwrap_or_else(|why| why.to_compile_error()).into()
 }
 
 /// Makes an async function of one `Context` the program: driver, node and worker in one binary.

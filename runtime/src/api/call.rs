@@ -207,14 +207,19 @@ impl<T> TaskCall<Many<T>> {
 }
 
 /// The last segment of a path: what a person would call the function.
-fn short(function: &'static str) -> Arc<str> {
-    static SHORT: LazyLock<Mutex<BTreeMap<&'static str, Arc<str>>>> = LazyLock::new(Default::default);
-    let mut known = SHORT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    known.entry(function).or_insert_with(|| function.rsplit("::").next().unwrap_or(function).into()).clone()
+pub(super) fn short(function: &'static str) -> Arc<str> {
+    remember(function, function.rsplit("::").next().unwrap_or(function))
+}
+
+/// One shared label per function.
+pub(super) fn remember(function: &'static str, label: &str) -> Arc<str> {
+    static LABELS: LazyLock<Mutex<BTreeMap<&'static str, Arc<str>>>> = LazyLock::new(Default::default);
+    let mut known = LABELS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    known.entry(function).or_insert_with(|| label.into()).clone()
 }
 
 /// One shared class per distinct triple, so that the scheduler can compare pointers before it compares contents.
-fn intern(function: &'static str, resources: Resources, placement: Placement) -> Arc<SchedulingClass> {
+pub(super) fn intern(function: &'static str, resources: Resources, placement: Placement) -> Arc<SchedulingClass> {
     static PLAIN: LazyLock<Mutex<BTreeMap<&'static str, Arc<SchedulingClass>>>> = LazyLock::new(Default::default);
     let class = || {
         Arc::new(SchedulingClass {

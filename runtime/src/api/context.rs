@@ -2,7 +2,7 @@
 
 use super::reference::{ObjectRef, decode};
 use crate::Error;
-use crate::node::{Cancels, Input, Question};
+use crate::node::{ActorInput, Cancels, Input, Question};
 use crate::objects::Objects;
 use bytes::Bytes;
 use mobula_env::{Env, Files};
@@ -370,7 +370,20 @@ impl Context {
         self.shared.next_bundle.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn new_task(&self) -> TaskId {
+    /// The same process, on behalf of no task.
+    pub(crate) fn detached_from_task(&self) -> Self {
+        Self::new(self.shared.clone())
+    }
+
+    pub(crate) fn send_actors(&self, input: ActorInput) -> Result<(), Error> {
+        self.send(Input::Actor(input))
+    }
+
+    pub(crate) fn tell_actors(&self, input: ActorInput) {
+        self.tell(Input::Actor(input));
+    }
+
+    pub(crate) fn new_task(&self) -> TaskId {
         TaskId { owner: self.shared.me, seq: self.shared.next_task.fetch_add(1, Ordering::Relaxed) }
     }
 

@@ -1,11 +1,19 @@
-//! The public API: references, contexts, task calls, functions.
+//! The public API: references, contexts, task calls, functions, actors.
 
+mod actor;
+mod actor_init;
 mod call;
 mod context;
 mod function;
 mod ready;
 mod reference;
 
+pub(crate) use actor::READY;
+pub use actor::{
+    Actor, ActorCall, ActorClass, ActorType, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody,
+    MethodFuture, saved, this, this_mut,
+};
+pub use actor_init::{ActorInit, ActorState, death_of};
 pub use call::{IntoArg, Many, One, TaskCall};
 pub use context::{Context, Progress, Waited, read};
 pub(crate) use context::{Placed, Shared, value_hash};

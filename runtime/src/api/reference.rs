@@ -84,8 +84,7 @@ impl<T> Serialize for ObjectRef<T> {
 impl<'de, T> Deserialize<'de> for ObjectRef<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let Reference(id) = Reference::deserialize(from)?;
-        let context = READING.with_borrow(|contexts| contexts.last().cloned());
-        let context = context.ok_or_else(|| {
+        let context = reading().ok_or_else(|| {
             serde::de::Error::custom("a reference can only be read by the runtime, from an argument or an object")
         })?;
         context.ref_added(id);
@@ -96,6 +95,11 @@ impl<'de, T> Deserialize<'de> for ObjectRef<T> {
 thread_local! {
     /// The contexts on whose behalf values are being decoded on this thread, innermost last.
     static READING: RefCell<Vec<Context>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The context on whose behalf a value is being decoded on this thread.
+pub(super) fn reading() -> Option<Context> {
+    READING.with_borrow(|contexts| contexts.last().cloned())
 }
 
 /// Decodes a value on behalf of `context`, so that references inside it come to life.

@@ -1,6 +1,7 @@
-//! The head: it admits nodes, watches them, and keeps the membership log. It holds no object and runs no task, so its load
-//! does not grow with either (Ray's control store also places actors and groups; that is for a later room here).
+//! The head: it admits nodes, watches them, keeps the membership log, and places actors. It holds no object and runs no
+//! task, and no call of an actor passes through it, so its load grows with neither.
 
+mod actors;
 mod shell;
 
 pub use shell::Head;

@@ -1,5 +1,6 @@
 //! The shell of the head: the roster and a link, and what they say to do.
 
+use super::actors::{Actors, Mail};
 use crate::error::StartError;
 use crate::node::{Peers, REQUEST_TIMEOUT};
 use crate::settings::HeadSettings;
@@ -51,9 +52,11 @@ impl Head {
         let mut link = Link::new(LinkSettings::default());
         let mut effects = Vec::new();
         link.step(env.now(), link::Event::Started(Incarnation::HEAD), &mut effects);
+        let roster = Roster::new(settings.members, member);
         let shell = Shell {
             env: env.clone(),
-            roster: Roster::new(settings.members, member),
+            actors: Actors::new(env.now(), roster.welcome_head(), env.rng("place actors").next_u64()),
+            roster,
             link,
             peers: Peers { env: env.clone(), head: address.clone(), clients: Arc::default() },
             inbox,
@@ -98,6 +101,7 @@ impl RpcService for Service {
 struct Shell {
     env: Env,
     roster: Roster,
+    actors: Actors,
     link: Link,
     peers: Peers,
     inbox: mpsc::UnboundedSender<Input>,
@@ -111,7 +115,7 @@ impl Shell {
     async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
             let now = self.env.now();
-            let deadline = [self.roster.next_deadline(), self.link.next_deadline()].into_iter().flatten().min();
+            let deadline = [self.roster.next_deadline(), self.link.next_deadline(), self.actors.next_deadline()].into_iter().flatten().min();
             let wait = deadline.map_or(REQUEST_TIMEOUT, |deadline| deadline.saturating_sub(now));
             let input = match self.env.timeout(wait, inputs.recv()).await {
                 Ok(Some(input)) => input,
@@ -130,14 +134,14 @@ impl Shell {
                     self.roster_effect(now, effect, &mut link);
                 }
                 for effect in std::mem::take(&mut link) {
-                    self.link_effect(now, effect, &mut roster);
+                    self.link_effect(now, effect, &mut roster, &mut link);
                 }
                 if roster.is_empty() {
                     self.link.step(now, link::Event::Flush, &mut link);
                 }
             }
             if self.env.world() != WorldKind::Real {
-                let checked = self.roster.check().and_then(|()| self.link.check());
+                let checked = self.roster.check().and_then(|()| self.link.check()).and_then(|()| self.actors.check());
                 checked.unwrap_or_else(|violation| panic!("{violation}"));
             }
         }
@@ -167,6 +171,17 @@ impl Shell {
         if self.link.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.link.step(now, link::Event::Tick, link);
         }
+        if self.actors.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let mut mail = Mail::new();
+            self.actors.tick(now, &mut mail);
+            self.post(now, mail, link);
+        }
+    }
+
+    fn post(&mut self, now: Nanos, mail: Mail, link: &mut Vec<link::Effect>) {
+        for (to, message) in mail {
+            self.link.step(now, link::Event::Send { to, message }, link);
+        }
     }
 
     fn roster_effect(&mut self, now: Nanos, effect: RosterEffect, link: &mut Vec<link::Effect>) {
@@ -181,8 +196,11 @@ impl Shell {
                     let _ = reply.send(result.map(|joined| *joined));
                 }
             }
-            // The head keeps no view of its own: it has the roster.
-            RosterEffect::Send { to: Incarnation::HEAD, .. } => {}
+            RosterEffect::Send { to: Incarnation::HEAD, message } => {
+                let mut mail = Mail::new();
+                self.actors.news(now, message, &mut mail);
+                self.post(now, mail, link);
+            }
             RosterEffect::Send { to, message } => self.link.step(now, link::Event::Send { to, message }, link),
             RosterEffect::Declared { incarnation, name, why } => {
                 self.env.emit("declare dead", format_args!("{name} ({incarnation}): {why}"));
@@ -191,14 +209,26 @@ impl Shell {
         }
     }
 
-    fn link_effect(&mut self, now: Nanos, effect: link::Effect, roster: &mut Vec<RosterEffect>) {
+    fn link_effect(
+        &mut self,
+        now: Nanos,
+        effect: link::Effect,
+        roster: &mut Vec<RosterEffect>,
+        out: &mut Vec<link::Effect>,
+    ) {
         match effect {
             link::Effect::Transmit(envelope) => self.transmit(envelope),
             link::Effect::Deliver { from, message } => match message {
                 Message::Heartbeat(load) => self.roster.step(now, RosterEvent::Heartbeat { from, load }, roster),
                 Message::Leave => self.roster.step(now, RosterEvent::Leave { from }, roster),
                 Message::ResyncView(have) => self.roster.step(now, RosterEvent::Resync { from, have }, roster),
-                other => self.env.emit("stray", format_args!("{} from {from}: not for the head", other.name())),
+                other => {
+                    let mut mail = Mail::new();
+                    if let Err(stray) = self.actors.deliver(now, from, other, &mut mail) {
+                        self.env.emit("stray", format_args!("{} from {from}: not for the head", stray.name()));
+                    }
+                    self.post(now, mail, out);
+                }
             },
             link::Effect::Reply { from, seq, ack } => {
                 if let Some(reply) = self.replies.remove(&(from, seq)) {

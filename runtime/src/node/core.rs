@@ -8,10 +8,13 @@
 //!                 ^              |                            |
 //!                 |              +--Start--> worker           +--Fetch--> another node's store
 //!                 +--TaskDone----+
+//!
+//!   Context --> Owner --Enqueue--> Callers --Assign--> Owner --Call--> Host (the actor's node) --Run--> worker
 //! ```
 //! An arrow between two nodes is a [`Message`] over the [`Link`]; an arrow within a node, and a message to itself, is a call
 //! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
 
+use super::actors::Actors;
 use super::cancel::{Cancels, Children};
 use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
@@ -24,7 +27,7 @@ use mobula_protocol::owner::{self, Owner};
 use mobula_protocol::pull::{self, BundleId, Pull};
 use mobula_protocol::sched::{Hybrid, Policy, dispatch, executor, local};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, Labels, Machine, Message, Nanos, NodeId, ObjectId, Resources};
-use mobula_protocol::{TaskId, TaskSpec, Violation};
+use mobula_protocol::{TaskId, Violation};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -51,11 +54,12 @@ pub struct Core {
     pub(super) executor: executor::Executor,
     pub(super) owner: Owner,
     pub(super) pull: Pull,
+    pub(super) actors: Actors,
     pub(super) objects: Objects,
     pub(super) follows: Follows,
     pub(super) holds: Holds,
     pub(super) wishes: BTreeMap<BundleId, Wish>,
-    /// The bundle and the specification of each attempt that waits for arguments or runs here.
+    /// What each attempt that waits for arguments or runs here has of this node.
     pub(super) attempts: BTreeMap<(TaskId, Attempt), Running>,
     /// What attempts here have submitted, and which of them were cancelled.
     pub(super) children: Children,
@@ -82,10 +86,11 @@ pub struct Core {
 
 /// An attempt at this node.
 pub(super) struct Running {
-    pub spec: Arc<TaskSpec>,
     /// What it waits for, and the wish for it.
     pub wanted: Option<(BundleId, Vec<ObjectId>)>,
     pub values: BTreeMap<ObjectId, bytes::Bytes>,
+    /// References that came with it, for which its sender has registered this node.
+    pub lent: Vec<ObjectId>,
 }
 
 /// One list of effects per machine. Routed in a fixed order until all are empty.
@@ -147,6 +152,7 @@ impl Core {
             executor: executor::Executor::new(),
             owner: Owner::new(me).with_lineage_limit(birth.lineage),
             pull: Pull::new(me, capacity),
+            actors: Actors::default(),
             objects,
             follows: Follows::default(),
             holds: Holds::new(me),
@@ -222,6 +228,7 @@ impl Core {
         self.executor.check()?;
         self.owner.check()?;
         self.pull.check()?;
+        self.actors.check()?;
         self.objects.table().check()
     }
 

@@ -1,7 +1,8 @@
 //! What the application, the workers, the peers and the clock tell a node.
 
-use super::core::{Core, Running};
+use super::core::Core;
 use super::words::{Input, Output, Question};
+use mobula_protocol::actor::HostEvent;
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
 use mobula_protocol::pull::{self, FetchFailure};
@@ -68,6 +69,7 @@ impl Core {
             Input::Sealed { object, size } => self.tell_pull(pull::Event::Local { object, size }),
             Input::Evicted(objects) => objects.into_iter().for_each(|object| self.evicted(object)),
             Input::Fetched { object, attempt, result } => self.fetched(object, attempt, result),
+            Input::Actor(input) => self.actor_input(input),
             Input::Tick => {}
         }
         self.route();
@@ -138,7 +140,7 @@ impl Core {
     }
 
     /// Registers the task's owner as a holder of the references inside its results, before it hears of them.
-    fn lend_results(&mut self, to: Incarnation, results: &[TaskResult]) {
+    pub(super) fn lend_results(&mut self, to: Incarnation, results: &[TaskResult]) {
         if to == self.me {
             return;
         }
@@ -202,18 +204,20 @@ impl Core {
                 self.tell_dispatch(dispatch::Event::Refused { lease, why, by: from })
             }
             Message::PushTask { lease, attempt, spec, inline } => {
-                for object in self.lent(&spec) {
-                    self.holds.inherit(object);
-                }
-                let running = Running { spec: spec.clone(), wanted: None, values: Default::default() };
-                self.attempts.insert((spec.id, attempt), running);
+                self.arrive(spec.id, attempt, self.lent(&spec));
                 self.tell_executor(executor::Event::Push { from, lease, attempt, spec, inline });
             }
             Message::TaskStarted { task, attempt } => self.tell_owner(owner::Event::Started { task, attempt }),
+            Message::TaskDone { lease, task, attempt, outcome, .. } if lease.owner == Incarnation::HEAD => {
+                self.call_done(from, task, attempt, outcome);
+            }
             Message::TaskDone { lease, task, attempt, outcome, spent } => {
                 let started = !matches!(outcome, TaskOutcome::HandedBack(_));
                 self.tell_dispatch(dispatch::Event::Finished { lease, task, spent, started });
                 self.tell_owner(owner::Event::Done { from, task, attempt, outcome });
+            }
+            Message::CancelTask { task, attempt, .. } if self.actors.host.knows((task, attempt)) => {
+                self.tell_host(HostEvent::Cancel((task, attempt)));
             }
             Message::CancelTask { task, attempt, recursive } => self.cancel_attempt(task, attempt, recursive),
             Message::CancelObject { object, recursive } => self.tell_owner(owner::Event::Cancel { object, recursive }),
@@ -226,6 +230,7 @@ impl Core {
             Message::Free(objects) => objects.into_iter().for_each(|object| self.drop_copy(object)),
             Message::BorrowAdd { object, by } => self.tell_owner(owner::Event::Borrowed { object, by }),
             Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
+            Message::Actor(word) => self.actor_word(from, word),
             Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) => {
                 self.log("stray", format_args!("{} from {from}: only the head takes that", message.name()));
             }
@@ -246,7 +251,9 @@ impl Core {
                 let _ = reply.send(names);
             }
             Question::Waits(reply) => {
-                let _ = reply.send(self.owner.waits());
+                let mut waits = self.owner.waits();
+                waits.extend(self.actors.callers.waits());
+                let _ = reply.send(waits);
             }
             Question::Why(task, reply) => {
                 let _ = reply.send(self.why(task));

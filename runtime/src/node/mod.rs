@@ -1,5 +1,7 @@
 //! A node: its machines, and the thin shell around them.
 
+mod actor_worker;
+mod actors;
 mod bulk;
 mod cancel;
 mod core;
@@ -12,6 +14,7 @@ mod shell;
 mod words;
 mod worker;
 
+pub(crate) use actors::{ActorInput, KnownReply};
 pub(crate) use cancel::Cancels;
 pub use shell::Node;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};

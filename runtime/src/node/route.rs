@@ -4,12 +4,14 @@ use super::core::{Core, Running, Wish};
 use super::follow::{Followed, Follower};
 use super::words::Output;
 use bytes::Bytes;
+use mobula_protocol::actor::{ActorId, CallersEvent, HostEvent, Word};
 use mobula_protocol::link;
 use mobula_protocol::member::view::Effect as ViewEffect;
 use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
 use mobula_protocol::sched::{dispatch, executor, local};
 use mobula_protocol::{
-    Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskError, TaskErrorKind,
+    Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, Placement, TaskError,
+    TaskErrorKind,
 };
 use mobula_protocol::{TaskId, TaskSpec, owner};
 use mobula_store::{CopyKind, StoreError};
@@ -42,6 +44,7 @@ impl Core {
             moved |= route_all!(self, pull, pull_effect);
             moved |= route_all!(self, view, view_effect);
             moved |= route_all!(self, link, link_effect);
+            moved |= self.route_actors();
             while let Some(message) = self.loopback.pop_front() {
                 moved = true;
                 self.deliver(self.me, message);
@@ -75,11 +78,22 @@ impl Core {
     fn owner_effect(&mut self, effect: owner::Effect) {
         use owner::Effect;
         match effect {
-            Effect::Enqueue { task, class, near } => self.tell_dispatch(dispatch::Event::Enqueue { task, class, near }),
+            Effect::Enqueue { task, class, near } => match class.placement {
+                Placement::Actor(actor) => self.tell_callers(CallersEvent::Ready { task, actor }),
+                _ => self.tell_dispatch(dispatch::Event::Enqueue { task, class, near }),
+            },
+            // A call leaves the callers when it is over.
             Effect::Dequeue(task) => self.tell_dispatch(dispatch::Event::Dequeue { task }),
+            Effect::Unassign { task, lease } if lease.owner == Incarnation::HEAD => {
+                self.tell_callers(CallersEvent::Unready(task));
+            }
             Effect::Unassign { task, lease } => {
                 let event = dispatch::Event::Finished { lease, task, spent: Nanos::ZERO, started: false };
                 self.tell_dispatch(event);
+            }
+            Effect::Push { to, lease, attempt, spec, inline } if lease.owner == Incarnation::HEAD => {
+                let (handle, settled) = self.actors.callers.ticket(spec.id);
+                self.send(to, Message::Actor(Word::Call { lease, attempt, spec, inline, handle, settled }));
             }
             Effect::Push { to, lease, attempt, spec, inline } => {
                 self.send(to, Message::PushTask { lease, attempt, spec, inline });
@@ -96,6 +110,10 @@ impl Core {
             Effect::Inherit(object) => self.holds.inherit(object),
             Effect::Unhold(object) => self.unhold(object),
             Effect::Lend { object, to } => self.send(object.owner(), Message::BorrowAdd { object, by: to }),
+            Effect::CallOver(task) => self.tell_callers(CallersEvent::Over(task)),
+            Effect::OutOfScope(life) => {
+                self.send(Incarnation::HEAD, Message::Actor(Word::OutOfScope(ActorId(life.task))));
+            }
         }
     }
 
@@ -126,15 +144,7 @@ impl Core {
     fn executor_effect(&mut self, effect: executor::Effect) {
         use executor::Effect;
         match effect {
-            Effect::Want { task, attempt, objects } => {
-                let bundle = BundleId(self.next_args);
-                self.next_args -= 1;
-                self.wishes.insert(bundle, Wish::Args(task, attempt));
-                if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
-                    running.wanted = Some((bundle, objects.clone()));
-                }
-                self.tell_pull(pull::Event::Want { bundle, objects, priority: Priority::Args });
-            }
+            Effect::Want { task, attempt, objects } => self.want_args(task, attempt, objects),
             Effect::Unwant { task, attempt } => self.drop_args(task, attempt),
             Effect::Start { lease, attempt, spec, inline } => self.start(lease, attempt, spec, inline),
             Effect::Skip { lease, task, attempt } => self.out.push(Output::Skip { lease, task, attempt }),
@@ -148,6 +158,17 @@ impl Core {
         }
     }
 
+    /// Makes the arguments of an attempt local.
+    pub(super) fn want_args(&mut self, task: TaskId, attempt: Attempt, objects: Vec<ObjectId>) {
+        let bundle = BundleId(self.next_args);
+        self.next_args -= 1;
+        self.wishes.insert(bundle, Wish::Args(task, attempt));
+        if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
+            running.wanted = Some((bundle, objects.clone()));
+        }
+        self.tell_pull(pull::Event::Want { bundle, objects, priority: Priority::Args });
+    }
+
     /// Gathers an attempt's argument values and hands it to its worker.
     fn start(
         &mut self,
@@ -156,6 +177,13 @@ impl Core {
         spec: Arc<TaskSpec>,
         inline: Vec<(u32, Bytes)>,
     ) {
+        let args = self.gather(&spec, attempt, inline);
+        self.log("start", format_args!("{} {} attempt {}", spec.label, spec.id, attempt.0));
+        self.out.push(Output::Start { lease, attempt, spec, args });
+    }
+
+    /// The values of an attempt's arguments, in order.
+    pub(super) fn gather(&mut self, spec: &TaskSpec, attempt: Attempt, inline: Vec<(u32, Bytes)>) -> Vec<Bytes> {
         let mut inline: BTreeMap<u32, Bytes> = inline.into_iter().collect();
         let values = self.attempts.get_mut(&(spec.id, attempt)).map(|running| std::mem::take(&mut running.values));
         let values = values.unwrap_or_default();
@@ -169,8 +197,7 @@ impl Core {
             args.extend(value);
         }
         debug_assert_eq!(args.len(), spec.args.len(), "{} started without all of its arguments", spec.id);
-        self.log("start", format_args!("{} {} attempt {}", spec.label, spec.id, attempt.0));
-        self.out.push(Output::Start { lease, attempt, spec, args });
+        args
     }
 
     /// An attempt's arguments are no longer needed here.
@@ -186,19 +213,12 @@ impl Core {
     pub(super) fn attempt_over(&mut self, task: TaskId, attempt: Attempt) {
         self.drop_args(task, attempt);
         if let Some(running) = self.attempts.remove(&(task, attempt)) {
-            self.return_loans(&running.spec);
+            running.lent.into_iter().for_each(|object| self.unhold(object));
         }
         self.attempt_forgotten(task, attempt);
     }
 
-    /// References that came inside value arguments were registered for this node by the submitter (see the owner).
-    pub(super) fn return_loans(&mut self, spec: &TaskSpec) {
-        for object in self.lent(spec) {
-            self.unhold(object);
-        }
-    }
-
-    /// The references of a pushed task that its submitter registered this node for.
+    /// The references inside value arguments of a pushed task, which its submitter registered this node for.
     pub(super) fn lent(&self, spec: &TaskSpec) -> Vec<ObjectId> {
         if spec.id.owner == self.me {
             return Vec::new();
@@ -240,8 +260,11 @@ impl Core {
             Effect::Failed { bundle, object, error } => self.bundle_failed(bundle, object, error),
             Effect::Unavailable { bundle, object } => {
                 if let Some(Wish::Args(task, attempt)) = self.wishes.get(&bundle) {
-                    let event = executor::Event::ArgUnavailable { task: *task, attempt: *attempt, object };
-                    self.tell_executor(event);
+                    let (task, attempt) = (*task, *attempt);
+                    if self.actors.host.knows((task, attempt)) {
+                        return self.tell_host(HostEvent::ArgUnavailable((task, attempt), object));
+                    }
+                    self.tell_executor(executor::Event::ArgUnavailable { task, attempt, object });
                 }
             }
         }
@@ -268,6 +291,9 @@ impl Core {
                 let values = self.values(&objects, values);
                 if let (Some(running), Some(values)) = (self.attempts.get_mut(&key), values) {
                     running.values = objects.into_iter().zip(values).collect();
+                    if self.actors.host.knows(key) {
+                        return self.tell_host(HostEvent::ArgsReady(key));
+                    }
                     self.tell_executor(executor::Event::ArgsReady { task: key.0, attempt: key.1 });
                 }
             }
@@ -295,6 +321,9 @@ impl Core {
             Some(Wish::Args(task, attempt)) => {
                 if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
                     running.wanted = None;
+                }
+                if self.actors.host.knows((task, attempt)) {
+                    return self.tell_host(HostEvent::ArgFailed((task, attempt), object));
                 }
                 self.tell_executor(executor::Event::ArgUnavailable { task, attempt, object });
             }
@@ -344,7 +373,10 @@ impl Core {
         self.link.step(self.now, link::Event::PeerDied(dead), &mut self.wires.link);
         self.tell_local(local::Event::OwnerDied(dead));
         self.tell_executor(executor::Event::OwnerDied(dead));
-        let orphaned: Vec<_> = self.attempts.keys().filter(|(task, _)| task.owner == dead).copied().collect();
+        self.tell_host(HostEvent::OwnerDied(dead));
+        // What is left of a dead caller's calls, and a detached actor's constructor, end with their actor's word.
+        let theirs = |key: &&(TaskId, Attempt)| key.0.owner == dead && !self.actors.host.knows(**key);
+        let orphaned: Vec<_> = self.attempts.keys().filter(theirs).copied().collect();
         for (task, attempt) in orphaned {
             self.attempt_over(task, attempt);
         }
@@ -356,6 +388,7 @@ impl Core {
         }
         // Attempts first: what ran there is pending again before new slots are looked for.
         self.tell_owner(owner::Event::NodeDied(dead));
+        self.tell_callers(CallersEvent::NodeDied(dead));
         self.tell_dispatch(dispatch::Event::NodeDied(dead));
         self.cluster_changed();
         self.free_orphans(dead);

@@ -1,5 +1,7 @@
 //! The shell of a node: it waits, steps the core, and does what the core says.
 
+use super::actor_worker::{ActorWorker, Orders};
+use super::actors::{ActorInput, ActorOutput};
 use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
@@ -94,6 +96,7 @@ impl Node {
             env: env.clone(),
             context: context.clone(),
             workers: BTreeMap::new(),
+            actors: BTreeMap::new(),
             fetches: BTreeMap::new(),
             bulk,
             addresses,
@@ -213,6 +216,7 @@ struct Shell {
     env: Env,
     context: Context,
     workers: BTreeMap<LeaseId, Slot>,
+    actors: BTreeMap<LeaseId, Arc<Orders>>,
     fetches: BTreeMap<(ObjectId, Attempt), Fetch>,
     bulk: Bulk,
     addresses: watch::Sender<bulk::Addresses>,
@@ -287,7 +291,9 @@ impl Shell {
                     let _ = self.context.shared().inbox.send(Input::Skipped { task, attempt });
                 }
             }
+            Output::Actor(order) => self.order(order),
             Output::StopWorker(lease) => {
+                self.actors.remove(&lease);
                 if let Some(slot) = self.workers.remove(&lease) {
                     slot.task.abort();
                 }
@@ -325,6 +331,38 @@ impl Shell {
             }
         }
         true
+    }
+
+    /// Does what the core wants of an actor's worker.
+    fn order(&mut self, order: ActorOutput) {
+        match order {
+            ActorOutput::Construct { lease, spec, incarnation, args, state } => {
+                let (orders, context) = (Arc::new(Orders::new()), self.context.clone());
+                let worker = ActorWorker { context, lease, spec, incarnation, orders: orders.clone() };
+                self.actors.insert(lease, orders);
+                self.env.spawn("actor", worker.run(args, state));
+            }
+            ActorOutput::Run(lease, job) => {
+                if let Some(orders) = self.actors.get(&lease) {
+                    orders.call(*job);
+                }
+            }
+            ActorOutput::Skip(lease, task, attempt) => {
+                if self.actors.get(&lease).is_some_and(|orders| orders.skip(task, attempt)) {
+                    self.context.tell_actors(ActorInput::Skipped(task, attempt));
+                }
+            }
+            ActorOutput::Save(lease) => {
+                if let Some(orders) = self.actors.get(&lease) {
+                    orders.save();
+                }
+            }
+            ActorOutput::Stop(lease) => {
+                if let Some(orders) = self.actors.remove(&lease) {
+                    orders.stop();
+                }
+            }
+        }
     }
 
     fn transmit(&self, address: String, envelope: Arc<Envelope>) {

@@ -1,5 +1,6 @@
 //! What goes into a node's core, and what comes out.
 
+use super::actors::{ActorInput, ActorOutput};
 use super::bulk::Addresses;
 use crate::Error;
 use bytes::Bytes;
@@ -138,6 +139,8 @@ pub enum Input {
         /// The filled region, to be sealed; or why there is none.
         result: Result<Region, FetchFailure>,
     },
+    /// Something about actors.
+    Actor(ActorInput),
     /// Nothing happened: time may have passed.
     Tick,
 }
@@ -237,6 +240,8 @@ pub enum Output {
         /// Which fetch of it.
         attempt: Attempt,
     },
+    /// Something for the worker of an actor.
+    Actor(ActorOutput),
     /// The owner's counters changed.
     Progress(Vec<(Arc<str>, Counters)>),
     /// For the event log.

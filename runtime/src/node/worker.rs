@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::{
-    Attempt, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
+    Attempt, ByteSize, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
 };
 use mobula_store::codec::Encoded;
 use std::any::Any;
@@ -155,28 +155,14 @@ impl Worker {
 
     async fn returned(&self, env: &Env, job: Job, outputs: Vec<Encoded>, spent: Nanos) {
         let held: Vec<ObjectId> = outputs.iter().flat_map(Encoded::refs).copied().collect();
-        let outcome = match self.place(env, &job, &outputs).await {
+        let inline = self.context.shared().inline;
+        let outcome = match place(&self.context, env, &job, &outputs, inline).await {
             Ok(results) => TaskOutcome::Returned(results),
             Err(error) => TaskOutcome::Raised(name(&job, error)),
         };
         self.report(&job, outcome, spent);
         // Until here, `output_of` kept the references inside the results alive; now their new holder is registered.
         held.into_iter().for_each(|object| self.context.ref_dropped(object));
-    }
-
-    async fn place(&self, env: &Env, job: &Job, outputs: &[Encoded]) -> Result<Vec<TaskResult>, Error> {
-        if outputs.len() != job.spec.returns as usize {
-            let message = format!("returned {} values, not the {} asked for", outputs.len(), job.spec.returns);
-            return Err(Error::new(TaskErrorKind::TaskFailed, message));
-        }
-        let shared = self.context.shared();
-        let mut results = Vec::with_capacity(outputs.len());
-        for (index, output) in outputs.iter().enumerate() {
-            let object = job.spec.id.result(index as u32);
-            let (place, hash) = shared.objects.place(env, object, output, shared.inline).await?;
-            results.push(TaskResult { place, refs: output.refs().to_vec(), hash });
-        }
-        Ok(results)
     }
 
     fn report(&self, job: &Job, outcome: TaskOutcome, spent: Nanos) {
@@ -189,11 +175,37 @@ impl Worker {
 fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {
     let context = context.in_attempt(job.spec.id, job.attempt);
     let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
-    std::panic::catch_unwind(AssertUnwindSafe(|| run(&input)))
+    run_caught(|| run(&input))
+}
+
+/// Runs user code; a panic is a value.
+pub(super) fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+    std::panic::catch_unwind(AssertUnwindSafe(run))
+}
+
+/// Puts the results of a job where they belong: in the report up to `inline` bytes, else into the store.
+pub(super) async fn place(
+    context: &Context,
+    env: &Env,
+    job: &Job,
+    outputs: &[Encoded],
+    inline: ByteSize,
+) -> Result<Vec<TaskResult>, Error> {
+    if outputs.len() != job.spec.returns as usize {
+        let message = format!("returned {} values, not the {} asked for", outputs.len(), job.spec.returns);
+        return Err(Error::new(TaskErrorKind::TaskFailed, message));
+    }
+    let mut results = Vec::with_capacity(outputs.len());
+    for (index, output) in outputs.iter().enumerate() {
+        let object = job.spec.id.result(index as u32);
+        let (place, hash) = context.shared().objects.place(env, object, output, inline).await?;
+        results.push(TaskResult { place, refs: output.refs().to_vec(), hash });
+    }
+    Ok(results)
 }
 
 /// Says in an error which task it comes from.
-fn name(job: &Job, mut error: Error) -> Error {
+pub(super) fn name(job: &Job, mut error: Error) -> Error {
     error.message = format!("{} ({}): {}", job.spec.label, job.spec.id, error.message);
     error
 }
@@ -208,10 +220,19 @@ pub fn crash(why: &str) -> ! {
 }
 
 fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
+    match death(panic) {
+        Ok(why) => TaskOutcome::Crashed(why),
+        Err(text) => {
+            TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}"))))
+        }
+    }
+}
+
+/// Why a panic is a crash of its worker; as an error, the message of one that is not.
+pub(super) fn death(panic: &(dyn Any + Send)) -> Result<String, String> {
     if let Some(Crash(why)) = panic.downcast_ref() {
-        return TaskOutcome::Crashed(why.clone());
+        return Ok(why.clone());
     }
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
-    TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}"))))
+    Err(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned()))
 }

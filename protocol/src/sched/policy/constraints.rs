@@ -37,6 +37,8 @@ pub(in crate::sched) fn accepts(member: &Member, class: &SchedulingClass) -> boo
     match &class.placement {
         Placement::Any | Placement::Spread | Placement::Node { soft: true, .. } => true,
         Placement::Node { name, soft: false } => member.name == *name,
+        // A call goes where its actor is, without a lease of its own.
+        Placement::Actor(_) => false,
         Placement::Labels(wanted) => wanted.iter().all(|(key, value)| member.labels.get(key) == Some(value)),
     }
 }
@@ -75,6 +77,7 @@ fn unplaced(class: &SchedulingClass) -> String {
             format!("needs a node labelled {}", wanted.join(", "))
         }
         Placement::Node { name, .. } => format!("needs node {name}"),
+        Placement::Actor(actor) => format!("needs actor {actor}"),
         Placement::Any | Placement::Spread => "needs any node".into(),
     }
 }
