@@ -21,13 +21,49 @@
 //! }
 //! ```
 //!
+//! An actor is an object with state in the cluster. Its calls run in order; a handle is a value like any other.
+//!
+//! ```no_run
+//! use mobula::prelude::*;
+//!
+//! struct Counter(u64);
+//!
+//! #[mobula::actor]
+//! impl Counter {
+//!     pub fn new(start: u64) -> Self {
+//!         Self(start)
+//!     }
+//!
+//!     pub fn add(&mut self, n: u64) -> u64 {
+//!         self.0 += n;
+//!         self.0
+//!     }
+//!
+//!     #[save] // with these two its state survives its node
+//!     fn save(&self) -> u64 {
+//!         self.0
+//!     }
+//!
+//!     #[restore]
+//!     fn restore(sum: u64) -> Self {
+//!         Self(sum)
+//!     }
+//! }
+//!
+//! async fn count(ctx: Context) -> Result<u64> {
+//!     let counter = Counter::actor(0).max_restarts(3).exactly_once().create(&ctx)?;
+//!     counter.add(1).submit(&ctx)?;
+//!     ctx.get(&counter.add(1).submit(&ctx)?).await
+//! }
+//! ```
+//!
 //! The rooms of the house, and what must not happen in each: `ARCHITECTURE.md`.
 
 #[cfg(not(madsim))]
 mod program;
 
 pub use mobula_data as data;
-pub use mobula_macros::{main, mobula_task as task};
+pub use mobula_macros::{main, mobula_actor as actor, mobula_task as task};
 pub use mobula_runtime as runtime;
 pub use mobula_scenarios as scenarios;
 pub use mobula_sim as sim;
@@ -37,5 +73,7 @@ pub use program::{ADDRESS, program};
 /// What most programs use.
 pub mod prelude {
     pub use mobula_data::{Block, Dataset, Expr, ReadDatasets, asc, col, desc, lit};
-    pub use mobula_runtime::{Blob, ByteSize, Context, Error, Nanos, ObjectRef, Rest, Result, Strided, Tensor};
+    pub use mobula_runtime::{
+        Actor, ActorInit, Blob, ByteSize, Context, Error, Nanos, ObjectRef, Rest, Result, Strided, Tensor,
+    };
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a fresh heap needs a fresh process")]
 
-use crate::{store, tasks};
+use crate::{actors, store, tasks};
 use mobula_sim::child::{HeadArgs, NodeArgs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +27,12 @@ pub enum Child {
     /// Reads an object of another process's store.
     #[command(hide = true)]
     Reader(store::reader::ReaderArgs),
+    /// Creates actors and says how much memory that took.
+    #[command(hide = true)]
+    Actors {
+        /// How many.
+        actors: usize,
+    },
     /// Fills object tables and says how much memory that took besides the objects.
     #[command(hide = true)]
     Metadata {
@@ -45,6 +51,7 @@ impl Child {
             Self::Node(args) => mobula_sim::child::node(&args).map_err(|why| why.to_string()),
             Self::Queued { tasks } => say(tasks::queued::measure(tasks)),
             Self::Reader(args) => say(store::reader::measure(&args)),
+            Self::Actors { actors } => say(actors::measure(actors)),
             Self::Metadata { objects, tables } => say(store::metadata::measure(objects, tables)),
         };
         match done {

@@ -7,6 +7,8 @@
 //! another run, a ratio whose direction depends on the unit (larger is better, always).
 
 #[cfg(not(madsim))]
+mod actors;
+#[cfg(not(madsim))]
 mod baseline;
 #[cfg(not(madsim))]
 mod child;

@@ -10,6 +10,7 @@ use std::fmt::{self, Write as _};
 pub enum Unit {
     TasksPerSecond,
     OpsPerSecond,
+    CallsPerSecond,
     RowsPerSecond,
     /// 10^9 bytes per second.
     GigabytesPerSecond,
@@ -18,6 +19,7 @@ pub enum Unit {
     Seconds,
     Bytes,
     BytesPerTask,
+    BytesPerActor,
 }
 
 /// One figure.
@@ -48,6 +50,7 @@ impl Unit {
         match self {
             Self::TasksPerSecond => "tasks/s",
             Self::OpsPerSecond => "ops/s",
+            Self::CallsPerSecond => "calls/s",
             Self::RowsPerSecond => "rows/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Micros => "us",
@@ -55,13 +58,16 @@ impl Unit {
             Self::Seconds => "s",
             Self::Bytes => "bytes",
             Self::BytesPerTask => "bytes/task",
+            Self::BytesPerActor => "bytes/actor",
         }
     }
 
     fn more_is_better(self) -> bool {
         match self {
-            Self::TasksPerSecond | Self::OpsPerSecond | Self::RowsPerSecond | Self::GigabytesPerSecond => true,
-            Self::Micros | Self::Millis | Self::Seconds | Self::Bytes | Self::BytesPerTask => false,
+            Self::TasksPerSecond | Self::OpsPerSecond | Self::CallsPerSecond => true,
+            Self::RowsPerSecond | Self::GigabytesPerSecond => true,
+            Self::Micros | Self::Millis | Self::Seconds => false,
+            Self::Bytes | Self::BytesPerTask | Self::BytesPerActor => false,
         }
     }
 }

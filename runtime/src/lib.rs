@@ -49,7 +49,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[doc(hidden)]
 pub mod macros {
     pub use crate::api::{
-        ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, saved, this, this_mut,
+        ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, saved, this,
+        this_mut,
     };
     pub use crate::api::{Body, BoxFuture, Input, Many, One, Outputs, Rest, TaskCall, TaskFunction, output_of, raised};
     pub use inventory;

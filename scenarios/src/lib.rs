@@ -9,6 +9,7 @@
 //! What must NOT happen: a scenario that passes because a fault was skipped without a line that says so; a step whose
 //! failure does not name the file and the line; an answer (digest) that depends on the world.
 
+pub mod actors;
 pub mod condition;
 pub mod expr;
 pub mod file;

@@ -6,8 +6,9 @@ mod table;
 
 pub use table::{FUNCTIONS, Function, Kind, Param, function};
 
+use crate::actors::COUNTER_ADD;
 use crate::value::Value;
-use mobula_runtime::{Blob, Context, Nanos, Rest, Result, WorldKind, charge, task};
+use mobula_runtime::{Blob, Context, Nanos, Rest, Result, TaskErrorKind, WorldKind, charge, task};
 
 /// Bytes that depend on `seed` alone (SplitMix64, Steele et al. 2014).
 pub fn content(bytes: u64, seed: u64) -> Blob {
@@ -143,6 +144,19 @@ pub async fn crash_inside(context: Context, times: u64, max_retries: u64) -> Res
         }
         progress.changed().await.map_err(|_| "the node was shut down".to_owned())?;
     }
+}
+
+/// Adds one to a counter, an actor, then kills its worker in its first `times` executions; the sum it saw.
+#[task]
+pub async fn add_and_crash(context: Context, x: Value, times: u64) -> Result<Value> {
+    let Value::Actor(counter) = &x else {
+        return Err(mobula_runtime::Error::new(TaskErrorKind::WrongType, format!("a counter is needed, not {x}")));
+    };
+    let sum = context.get(&counter.call::<Value>(COUNTER_ADD).arg::<Value>(Value::Int(1)).submit(&context)?).await?;
+    if u64::from(context.attempt()) <= times {
+        mobula_runtime::crash("crashing on purpose after the call");
+    }
+    Ok(sum)
 }
 
 /// Waits without using a cpu, then returns.

@@ -1,5 +1,6 @@
 //! The one type of value that scenarios work with.
 
+use mobula_runtime::macros::Handle;
 use mobula_runtime::{Blob, ObjectRef};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,6 +25,8 @@ pub enum Value {
     List(Vec<Value>),
     /// A reference, which stays one inside a value.
     Ref(ObjectRef<Value>),
+    /// A handle to an actor.
+    Actor(Handle),
 }
 
 impl Value {
@@ -48,6 +51,7 @@ impl Value {
             Self::Text(text) => piece(4, text.as_bytes()),
             Self::Bytes(bytes) => piece(5, bytes),
             Self::Ref(_) => piece(7, &[]),
+            Self::Actor(_) => piece(8, &[]),
             Self::List(items) => {
                 piece(6, &(items.len() as u64).to_le_bytes());
                 items.iter().for_each(|item| item.feed(hasher));
@@ -75,6 +79,7 @@ impl fmt::Display for Value {
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Bytes(bytes) => write!(f, "{} bytes with hash {:016x}", bytes.len(), self.hash()),
             Self::Ref(_) => f.write_str("a reference"),
+            Self::Actor(_) => f.write_str("an actor"),
             Self::List(items) => write!(f, "a list of {}", items.len()),
         }
     }

@@ -60,6 +60,8 @@ mod registry;
 mod types;
 mod words;
 
+#[cfg(test)]
+mod closed_loop_tests;
 
 pub use callers::{Callers, Effect as CallersEffect, Event as CallersEvent, WINDOW as SEND_WINDOW};
 pub use host::{Effect as HostEffect, Event as HostEvent, Host};

@@ -16,7 +16,10 @@ struct Parts {
 
 pub fn expand(attributes: Tokens, mut block: ItemImpl, runtime: &Tokens) -> syn::Result<Tokens> {
     if !attributes.is_empty() {
-        return Err(syn::Error::new_spanned(attributes, "`actor` takes no options; they are given when one is created"));
+        return Err(syn::Error::new_spanned(
+            attributes,
+            "`actor` takes no options; they are given when one is created",
+        ));
     }
     if let Some((_, of, _)) = &block.trait_ {
         return Err(syn::Error::new_spanned(of, "`actor` goes on the impl block of a type, not of a trait"));

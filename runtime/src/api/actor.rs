@@ -8,7 +8,9 @@ use super::{Input, Outputs};
 use crate::Error;
 use crate::node::ActorInput;
 use mobula_protocol::actor::{ActorId, ActorOptions};
-use mobula_protocol::{Arg, FunctionId, Placement, Resources, Retries, SchedulingClass, TaskErrorKind, TaskSpec};
+use mobula_protocol::{
+    Arg, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, TaskErrorKind, TaskSpec,
+};
 use mobula_store::codec::Encoded;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
@@ -86,7 +88,8 @@ impl ActorClass {
     /// `UnknownFunction` with the nearest name that exists.
     pub fn find(name: &str) -> Result<&'static ActorClass, Error> {
         static BY_NAME: OnceLock<BTreeMap<&'static str, &'static ActorClass>> = OnceLock::new();
-        let classes = BY_NAME.get_or_init(|| inventory::iter::<ActorClass>().map(|class| (class.name, class)).collect());
+        let classes =
+            BY_NAME.get_or_init(|| inventory::iter::<ActorClass>().map(|class| (class.name, class)).collect());
         classes.get(name).copied().ok_or_else(|| unknown("actor class", name, classes.keys().copied()))
     }
 
@@ -122,6 +125,12 @@ pub struct Actor<T: ActorType> {
     methods: T::Methods,
 }
 
+impl<T: ActorType> AsRef<Handle> for Actor<T> {
+    fn as_ref(&self) -> &Handle {
+        self.methods.as_ref()
+    }
+}
+
 impl<T: ActorType> Actor<T> {
     pub(crate) fn new(handle: Handle) -> Self {
         Self { methods: T::Methods::from(handle) }
@@ -138,8 +147,9 @@ impl<T: ActorType> Actor<T> {
         self.methods.as_ref().call::<()>(READY).retries(retries).unordered()
     }
 
-    pub(crate) fn handle(&self) -> &Handle {
-        self.methods.as_ref()
+    /// The same handle without its type.
+    pub fn untyped(&self) -> Handle {
+        self.methods.as_ref().clone()
     }
 }
 
@@ -156,7 +166,7 @@ impl<T: ActorType> Deref for Actor<T> {
 
 impl<T: ActorType> Clone for Actor<T> {
     fn clone(&self) -> Self {
-        Self::new(self.handle().clone())
+        Self::new(self.untyped())
     }
 }
 
@@ -166,7 +176,7 @@ impl<T: ActorType> fmt::Debug for Actor<T> {
     }
 }
 
-/// What every typed handle wraps.
+/// What every typed handle wraps: the actor, without the names of its methods. It travels like a typed one.
 #[derive(Clone)]
 pub struct Handle {
     guard: Arc<Guard>,
@@ -225,29 +235,63 @@ impl Handle {
         }
     }
 
-    pub(crate) fn actor(&self) -> ActorId {
+    /// The actor's name in the cluster.
+    pub fn actor(&self) -> ActorId {
         self.guard.actor
     }
 }
 
 impl<T: ActorType> Serialize for Actor<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let guard = &self.handle().guard;
-        (guard.actor, guard.options, &guard.life).serialize(to)
+        self.methods.as_ref().serialize(to)
     }
 }
 
 impl<'de, T: ActorType> Deserialize<'de> for Actor<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Handle::deserialize(from).map(Self::new)
+    }
+}
+
+impl AsRef<Handle> for Handle {
+    fn as_ref(&self) -> &Handle {
+        self
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({})", self.guard.actor)
+    }
+}
+
+impl PartialEq for Handle {
+    fn eq(&self, other: &Self) -> bool {
+        self.guard.actor == other.guard.actor
+    }
+}
+
+impl Serialize for Handle {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let guard = &self.guard;
+        (guard.actor, guard.options, &guard.life).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Handle {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let (actor, options, life) = <(ActorId, CallOptions, Option<ObjectRef<()>>)>::deserialize(from)?;
         let context = reading().ok_or_else(|| {
             serde::de::Error::custom("a handle can only be read by the runtime, from an argument or an object")
         })?;
-        Ok(Self::new(Handle::new(&context, actor, options, life)))
+        Ok(Self::new(&context, actor, options, life))
     }
 }
 
 /// A call that is described but not submitted. Calling a method of a handle returns one.
+///
+/// Its result can be cancelled like a task's: a call that has not begun never does; one that runs goes on to its end
+/// unless it asks [`Context::is_cancelled`], for half of a method is no state an actor should be in.
 #[must_use = "a call is made once it is submitted"]
 pub struct ActorCall<T> {
     method: &'static str,
@@ -320,10 +364,12 @@ impl<T> ActorCall<T> {
         });
         let label = self.label.unwrap_or_else(|| method_label(self.method));
         let id = context.new_task();
-        let spec = TaskSpec { id, label, class, args: self.args?, returns: 1, retries: self.retries };
+        let spec =
+            TaskSpec { id, label, class, args: self.args?, returns: 1, retries: self.retries, replay: Replay::Accept };
         let handle = if self.ordered { guard.number } else { 0 };
         let (actor, limit) = (guard.actor, guard.options.limit);
-        context.send_actors(ActorInput::Call { spec: Arc::new(spec), actor, handle, limit })?;
+        let parent = context.counted();
+        context.send_actors(ActorInput::Call { spec: Arc::new(spec), actor, handle, limit, parent })?;
         drop(self.held);
         Ok(ObjectRef::adopt(id.result(0), context.clone()))
     }

@@ -7,7 +7,7 @@ use super::reference::ObjectRef;
 use crate::node::{ActorInput, KnownReply};
 use crate::{Error, Result};
 use mobula_protocol::actor::{ActorDeath, ActorId, ActorName, ActorOptions, ActorSpec, Known, Place};
-use mobula_protocol::{Amount, Arg, Labels, Placement, Resources, Retries, TaskErrorKind, TaskSpec};
+use mobula_protocol::{Amount, Arg, Labels, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
 use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -204,6 +204,7 @@ impl<T: ActorType> ActorInit<T> {
             args: self.args?,
             returns: 0,
             retries: Retries::default(),
+            replay: Replay::Accept,
         };
         let spec = Arc::new(ActorSpec { task: Arc::new(task), options: self.options });
         let (actor, options) = (spec.id(), CallOptions::from(&spec.options));
@@ -279,24 +280,24 @@ impl Context {
     ///
     /// # Errors
     /// When the runtime is shut down.
-    pub fn kill_actor<T: ActorType>(&self, actor: &Actor<T>) -> Result<()> {
-        self.end(actor.id(), true, false)
+    pub fn kill_actor(&self, actor: &impl AsRef<Handle>) -> Result<()> {
+        self.end(actor.as_ref().actor(), true, false)
     }
 
     /// Ends an actor for ever after the calls that have reached it, or by force after thirty seconds.
     ///
     /// # Errors
     /// When the runtime is shut down.
-    pub fn terminate_actor<T: ActorType>(&self, actor: &Actor<T>) -> Result<()> {
-        self.end(actor.id(), false, false)
+    pub fn terminate_actor(&self, actor: &impl AsRef<Handle>) -> Result<()> {
+        self.end(actor.as_ref().actor(), false, false)
     }
 
     /// Ends an actor's incarnation now, as a crash would: it is started again if restarts are left.
     ///
     /// # Errors
     /// When the runtime is shut down.
-    pub fn restart_actor<T: ActorType>(&self, actor: &Actor<T>) -> Result<()> {
-        self.end(actor.id(), true, true)
+    pub fn restart_actor(&self, actor: &impl AsRef<Handle>) -> Result<()> {
+        self.end(actor.as_ref().actor(), true, true)
     }
 
     fn end(&self, actor: ActorId, force: bool, restart: bool) -> Result<()> {
@@ -307,9 +308,9 @@ impl Context {
     ///
     /// # Errors
     /// When the runtime is shut down.
-    pub async fn actor_state<T: ActorType>(&self, actor: &Actor<T>) -> Result<ActorState> {
+    pub async fn actor_state(&self, actor: &impl AsRef<Handle>) -> Result<ActorState> {
         let (reply, answer) = oneshot::channel();
-        self.send_actors(ActorInput::Where(actor.handle().actor(), reply))?;
+        self.send_actors(ActorInput::Where(actor.as_ref().actor(), reply))?;
         Ok(match answer.await.map_err(|_| super::context::gone())? {
             Place::Pending => ActorState::Pending,
             Place::Alive { at, incarnation, .. } => ActorState::Alive { incarnation, at },

@@ -347,8 +347,7 @@ impl Context {
         let id = self.new_task();
         let spec = describe(id);
         let returns = spec.returns;
-        let parent = self.task.map(|task| (task, Attempt(self.attempt)));
-        self.shared.submitted.fetch_add(1, Ordering::Relaxed);
+        let parent = self.counted();
         self.send(Input::Submit { spec: Arc::new(spec), parent })?;
         Ok((0..returns).map(|index| ObjectRef::adopt(id.result(index), self.clone())).collect())
     }
@@ -368,6 +367,12 @@ impl Context {
     /// A number for a get or a wait.
     pub(super) fn next_bundle(&self) -> u64 {
         self.shared.next_bundle.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts one more submission, and says which attempt makes it; none for a driver.
+    pub(super) fn counted(&self) -> Option<(TaskId, Attempt)> {
+        self.shared.submitted.fetch_add(1, Ordering::Relaxed);
+        self.task.map(|task| (task, Attempt(self.attempt)))
     }
 
     /// The same process, on behalf of no task.

@@ -115,7 +115,10 @@ impl Shell {
     async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
         loop {
             let now = self.env.now();
-            let deadline = [self.roster.next_deadline(), self.link.next_deadline(), self.actors.next_deadline()].into_iter().flatten().min();
+            let deadline = [self.roster.next_deadline(), self.link.next_deadline(), self.actors.next_deadline()]
+                .into_iter()
+                .flatten()
+                .min();
             let wait = deadline.map_or(REQUEST_TIMEOUT, |deadline| deadline.saturating_sub(now));
             let input = match self.env.timeout(wait, inputs.recv()).await {
                 Ok(Some(input)) => input,

@@ -6,8 +6,8 @@ use super::worker::Job;
 use crate::Error;
 use bytes::Bytes;
 use mobula_protocol::actor::{
-    ActorId, ActorName, ActorSpec, Callers, CallersEffect, CallersEvent, End, Host, HostEffect, HostEvent, Known, Place,
-    Word,
+    ActorId, ActorName, ActorSpec, Callers, CallersEffect, CallersEvent, End, Host, HostEffect, HostEvent, Known,
+    Place, Word,
 };
 use mobula_protocol::{Attempt, Incarnation, LeaseId, Machine, Message, Nanos, ObjectId, ResultPlace, TaskId};
 use mobula_protocol::{TaskOutcome, TaskSpec, Violation, owner};
@@ -34,6 +34,8 @@ pub enum ActorInput {
         handle: u64,
         /// Most unfinished calls of the handle.
         limit: Option<u32>,
+        /// The attempt that calls; none if it is a driver.
+        parent: Option<(TaskId, Attempt)>,
     },
     /// It has one more handle. `counted`: handles keep the actor alive.
     HandleAdded {
@@ -121,10 +123,14 @@ impl Core {
                 self.actors.found.insert(request, reply);
                 self.send(Incarnation::HEAD, Message::Actor(Word::Find { request, name }));
             }
-            ActorInput::Call { spec, actor, handle, limit } => {
+            ActorInput::Call { spec, actor, handle, limit, parent } => {
+                let child = spec.id;
                 self.log("call", format_args!("{} {} of {actor}", spec.label, spec.id));
                 self.tell_callers(CallersEvent::Submitted { task: spec.id, actor, handle, limit });
                 self.tell_owner(owner::Event::Submit(spec));
+                if let Some(parent) = parent {
+                    self.adopt_child(parent, child);
+                }
             }
             ActorInput::HandleAdded { actor, counted } => {
                 self.tell_callers(CallersEvent::HandleAdded { actor, counted });

@@ -1,6 +1,7 @@
 //! Cancelled attempts, and the tasks that attempts have submitted.
 
 use super::core::Core;
+use mobula_protocol::actor::HostEvent;
 use mobula_protocol::sched::executor;
 use mobula_protocol::{Attempt, Message, TaskId};
 use std::collections::BTreeMap;
@@ -99,6 +100,9 @@ impl Core {
             self.children.cancels.add(key, recursive);
             let children = self.children.of.remove(&key).unwrap_or_default();
             children.into_iter().filter(|_| recursive).for_each(|child| self.cancel_child(child));
+        }
+        if self.actors.host.knows(key) {
+            return self.tell_host(HostEvent::Cancel(key));
         }
         self.tell_executor(executor::Event::Cancel { task, attempt });
     }

@@ -2,7 +2,6 @@
 
 use super::core::Core;
 use super::words::{Input, Output, Question};
-use mobula_protocol::actor::HostEvent;
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
 use mobula_protocol::pull::{self, FetchFailure};
@@ -215,9 +214,6 @@ impl Core {
                 let started = !matches!(outcome, TaskOutcome::HandedBack(_));
                 self.tell_dispatch(dispatch::Event::Finished { lease, task, spent, started });
                 self.tell_owner(owner::Event::Done { from, task, attempt, outcome });
-            }
-            Message::CancelTask { task, attempt, .. } if self.actors.host.knows((task, attempt)) => {
-                self.tell_host(HostEvent::Cancel((task, attempt)));
             }
             Message::CancelTask { task, attempt, recursive } => self.cancel_attempt(task, attempt, recursive),
             Message::CancelObject { object, recursive } => self.tell_owner(owner::Event::Cancel { object, recursive }),

@@ -222,9 +222,7 @@ pub fn crash(why: &str) -> ! {
 fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
     match death(panic) {
         Ok(why) => TaskOutcome::Crashed(why),
-        Err(text) => {
-            TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}"))))
-        }
+        Err(text) => TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}")))),
     }
 }
 

@@ -13,6 +13,7 @@ type Names = BTreeMap<String, usize>;
 struct Scope {
     nodes: Names,
     objects: Names,
+    actors: Names,
     datasets: Names,
 }
 
@@ -25,7 +26,7 @@ struct Everything {
 
 /// Checks all names of a scenario.
 pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<()> {
-    let checker = Checker { source };
+    let checker = Checker { source, actors: scenario.actors() };
     let mut scope = Scope::default();
     for node in &scenario.cluster.nodes {
         checker.define("node", &mut scope.nodes, &node.name)?;
@@ -55,6 +56,11 @@ fn gather(steps: &[Step], all: &mut Everything) {
                 all.labels.insert(submit.label.clone(), step.line);
                 all.scope.objects.extend(submit.names.iter().map(|name| (name.text.clone(), name.line)));
             }
+            Action::Actor(actor) => drop(all.scope.actors.insert(actor.name.text.clone(), actor.name.line)),
+            Action::Call(CallStep { name: Some(name), .. }) => {
+                all.labels.insert(name.text.clone(), step.line);
+                all.scope.objects.insert(name.text.clone(), name.line);
+            }
             Action::Dataset(dataset) => {
                 all.scope.datasets.insert(dataset.name.text.clone(), dataset.name.line);
             }
@@ -67,6 +73,7 @@ fn gather(steps: &[Step], all: &mut Everything) {
 
 struct Checker<'a> {
     source: &'a Source,
+    actors: BTreeMap<String, &'static crate::actors::Class>,
 }
 
 impl Checker<'_> {
@@ -81,12 +88,21 @@ impl Checker<'_> {
                 self.define("object", &mut scope.objects, &put.name)
             }
             Action::Submit(submit) => self.submit(submit, scope),
+            Action::Actor(actor) => {
+                actor.args.iter().try_for_each(|arg| self.literal(arg, scope, false))?;
+                if let Place::On(node) | Place::Prefer(node) = &actor.place {
+                    self.known("node", &scope.nodes, node)?;
+                }
+                self.define("actor", &mut scope.actors, &actor.name)
+            }
+            Action::Call(call) => self.call(call, scope),
+            Action::KillActor(kill) => kill.actors.iter().try_for_each(|name| self.known("actor", &scope.actors, name)),
             Action::Get(get) => {
                 self.objects(&get.objects, scope)?;
                 match &get.expect {
                     Expect::SameAs(other) => self.object(other, scope, false),
                     Expect::Value(value) => self.literal(value, scope, false),
-                    Expect::Ok | Expect::Hash(_) | Expect::Error(_) => Ok(()),
+                    Expect::Ok | Expect::Hash(_) | Expect::Error(_) | Expect::Counting(_) => Ok(()),
                 }
             }
             Action::Wait(wait) => {
@@ -97,6 +113,9 @@ impl Checker<'_> {
                 }
             }
             Action::Release(names) => names.iter().try_for_each(|name| {
+                if scope.actors.remove(&name.text).is_some() {
+                    return Ok(());
+                }
                 self.known("object", &scope.objects, name)?;
                 scope.objects.remove(&name.text);
                 Ok(())
@@ -125,6 +144,7 @@ impl Checker<'_> {
             }
             scope.nodes.extend(branch.nodes);
             scope.objects.extend(branch.objects);
+            scope.actors.extend(branch.actors);
             scope.datasets.extend(branch.datasets);
         }
         Ok(())
@@ -142,8 +162,26 @@ impl Checker<'_> {
         submit.names.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
     }
 
+    fn call(&self, call: &CallStep, scope: &mut Scope) -> Result<()> {
+        self.known("actor", &scope.actors, &call.actor)?;
+        let class = self.actors.get(&call.actor.text);
+        let methods = || class.into_iter().flat_map(|class| class.methods.iter());
+        let Some(method) = methods().find(|method| method.name == call.method.text) else {
+            let hint = hint(&call.method.text, methods().map(|method| method.name));
+            let message = format!("`{}` has no method `{}`{hint}", call.actor.text, call.method.text);
+            return Err(self.source.error(call.method.line, message));
+        };
+        if method.params != call.args.len() {
+            let message = format!("`{}` takes {} arguments, not {}", method.name, method.params, call.args.len());
+            return Err(self.source.error(call.method.line, message));
+        }
+        call.args.iter().try_for_each(|arg| self.literal(arg, scope, false))?;
+        call.name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
+    }
+
     fn literal(&self, value: &Literal, scope: &Scope, each: bool) -> Result<()> {
         match value {
+            Literal::Object(object) if scope.actors.contains_key(&object.name.text) => Ok(()),
             Literal::Object(object) => self.object(object, scope, each),
             Literal::List(items) => items.iter().try_for_each(|item| self.literal(item, scope, each)),
             _ => Ok(()),
@@ -254,5 +292,5 @@ impl Checker<'_> {
 }
 
 fn article(what: &str) -> &'static str {
-    if what.starts_with('o') { "an" } else { "a" }
+    if what.starts_with(['o', 'a']) { "an" } else { "a" }
 }

@@ -3,6 +3,7 @@
 //! The grammar is documented in `scenarios/README.md`. A verb is a row of [`verbs::VERBS`] or [`faults::VERBS`]; adding one
 //! adds a row, a variant of [`Action`] or [`Fault`], and its execution in [`crate::run`].
 
+mod actor;
 mod check;
 mod dataset;
 mod faults;

@@ -1,5 +1,6 @@
 //! What a scenario file says, typed and checked.
 
+use crate::actors::Class;
 use crate::condition::Condition;
 use crate::expr::AggText;
 use crate::tasks::Function;
@@ -100,6 +101,12 @@ pub enum Action {
     Put(Put),
     /// Submit tasks.
     Submit(Box<Submit>),
+    /// Create an actor.
+    Actor(Box<ActorStep>),
+    /// Call a method of one.
+    Call(CallStep),
+    /// End actors.
+    KillActor(KillActor),
     /// Get results.
     Get(Get),
     /// Wait for some of several results.
@@ -272,6 +279,71 @@ pub struct Submit {
     pub returns: u32,
 }
 
+/// Create an actor.
+#[derive(Clone, Debug)]
+pub struct ActorStep {
+    /// Of which class.
+    pub class: &'static Class,
+    /// What the file calls it.
+    pub name: Name,
+    /// The constructor's arguments.
+    pub args: Vec<Literal>,
+    /// Where it may live.
+    pub place: Place,
+    /// What it holds for life.
+    pub resources: Resources,
+    /// Restarts; `u32::MAX` without limit.
+    pub max_restarts: Option<u32>,
+    /// Repetitions of each call; `u32::MAX` without limit.
+    pub max_task_retries: Option<u32>,
+    /// Most unfinished calls of a handle.
+    pub max_pending_calls: Option<u32>,
+    /// Calls between checkpoints.
+    pub checkpoint_every: Option<u32>,
+    /// Calls at the same time.
+    pub concurrency: Option<u32>,
+    /// Its name in the cluster.
+    pub public_name: Option<String>,
+    /// Whether each call has its effect exactly once.
+    pub exactly_once: bool,
+    /// Whether calls have no order.
+    pub unordered: bool,
+    /// Whether it outlives its creator.
+    pub detached: bool,
+    /// Whether an actor of the same name will do.
+    pub get_if_exists: bool,
+}
+
+/// Call a method.
+#[derive(Clone, Debug)]
+pub struct CallStep {
+    /// Whose.
+    pub actor: Name,
+    /// Which.
+    pub method: Name,
+    /// Its arguments.
+    pub args: Vec<Literal>,
+    /// The name of the results.
+    pub name: Option<Name>,
+    /// How many times.
+    pub repeat: u64,
+    /// Whether these calls have no place in the handle's order.
+    pub unordered: bool,
+    /// Repetitions of each; `u32::MAX` without limit.
+    pub max_retries: Option<u32>,
+}
+
+/// End actors.
+#[derive(Clone, Debug)]
+pub struct KillActor {
+    /// Which.
+    pub actors: Vec<Name>,
+    /// After the calls they have.
+    pub graceful: bool,
+    /// They may be started again.
+    pub restart: bool,
+}
+
 /// One argument.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Argument {
@@ -322,6 +394,8 @@ pub enum Expect {
     Hash(u64),
     /// The same value or the same error as another object.
     SameAs(ObjectName),
+    /// All together: each whole number is one more than the one before it, or 1 again, so many times.
+    Counting(Condition),
     /// An error.
     Error(ExpectedError),
 }
@@ -465,6 +539,13 @@ pub enum Op {
 }
 
 impl Scenario {
+    /// The class of each actor the file creates.
+    pub fn actors(&self) -> BTreeMap<String, &'static Class> {
+        let mut all = BTreeMap::new();
+        classes(&self.steps, &mut all);
+        all
+    }
+
     /// How many tasks the file submits under each label.
     pub fn submitted(&self) -> BTreeMap<String, u64> {
         let mut totals = BTreeMap::new();
@@ -473,10 +554,23 @@ impl Scenario {
     }
 }
 
+fn classes(steps: &[Step], all: &mut BTreeMap<String, &'static Class>) {
+    for step in steps {
+        match &step.action {
+            Action::Actor(actor) => drop(all.insert(actor.name.text.clone(), actor.class)),
+            Action::Parallel(lists) => lists.iter().for_each(|steps| classes(steps, all)),
+            _ => {}
+        }
+    }
+}
+
 fn count(steps: &[Step], totals: &mut BTreeMap<String, u64>) {
     for step in steps {
         match &step.action {
             Action::Submit(submit) => *totals.entry(submit.label.clone()).or_default() += submit.count,
+            Action::Call(CallStep { name: Some(name), repeat, .. }) => {
+                *totals.entry(name.text.clone()).or_default() += repeat;
+            }
             Action::Parallel(lists) => lists.iter().for_each(|steps| count(steps, totals)),
             _ => {}
         }

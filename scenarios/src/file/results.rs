@@ -5,7 +5,7 @@ use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
 use super::{OneOrMany, dataset};
 use crate::condition::Condition;
-use mobula_runtime::{ByteSize, TaskErrorKind, UnreconstructableReason};
+use mobula_runtime::{ActorDeath, ByteSize, TaskErrorKind, UnreconstructableReason};
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
@@ -67,18 +67,23 @@ impl Read<'_> for Expect {
         let value = table.get("value")?;
         let hash = table.get::<Hash>("hash")?;
         let same_as = table.get("same_as")?;
+        let counting = table.get("counting")?;
         let reason = table.get::<Reason>("reason")?.map(|reason| reason.0);
         let cause = table.get::<ErrorKind>("cause")?.map(|kind| kind.0);
         let message = table.get("message")?;
         if error.is_none() && (reason.is_some() || cause.is_some() || message.is_some()) {
             return Err(table.error("`reason`, `cause` and `message` go with `error`"));
         }
-        let expect = match (error, value, hash, same_as) {
-            (Some(kind), None, None, None) => Self::Error(ExpectedError { kind: kind.0, reason, cause, message }),
-            (None, Some(value), None, None) => Self::Value(value),
-            (None, None, Some(hash), None) => Self::Hash(hash.0),
-            (None, None, None, Some(other)) => Self::SameAs(other),
-            _ => return Err(table.error("`expect` needs exactly one of `error`, `value`, `hash` and `same_as`")),
+        let expect = match (error, value, hash, same_as, counting) {
+            (Some(kind), None, None, None, None) => Self::Error(ExpectedError { kind: kind.0, reason, cause, message }),
+            (None, Some(value), None, None, None) => Self::Value(value),
+            (None, None, Some(hash), None, None) => Self::Hash(hash.0),
+            (None, None, None, Some(other), None) => Self::SameAs(other),
+            (None, None, None, None, Some(resets)) => Self::Counting(resets),
+            _ => {
+                let words = "`error`, `value`, `hash`, `same_as` and `counting`";
+                return Err(table.error(format!("`expect` needs exactly one of {words}")));
+            }
         };
         table.finish()?;
         Ok(expect)
@@ -115,10 +120,27 @@ impl Read<'_> for ErrorKind {
             WrongType,
             GetTimeout,
             Disconnected,
+            ActorDied(ActorDeath::Killed),
+            ActorUnavailable,
+            TooManyPending,
         ];
         word(item, "error kind", &kinds.map(TaskErrorKind::name)).map(Self)
     }
 }
+
+/// How actors die.
+const DEATHS: [ActorDeath; 10] = [
+    ActorDeath::Init,
+    ActorDeath::Crashed,
+    ActorDeath::NodeDied,
+    ActorDeath::Killed,
+    ActorDeath::OutOfScope,
+    ActorDeath::OwnerDied,
+    ActorDeath::Unschedulable,
+    ActorDeath::NameTaken,
+    ActorDeath::Checkpoint,
+    ActorDeath::Unknown,
+];
 
 struct Reason(String);
 
@@ -126,8 +148,10 @@ impl Read<'_> for Reason {
     fn read(item: Item<'_>) -> Result<Self> {
         use UnreconstructableReason::*;
         let reasons = [MaxAttempts, RetriesDisabled, LineageEvicted, Put, Freed, TaskCancelled];
-        let reasons = reasons.map(|reason| reason.to_string());
-        word(item, "reason", &reasons.each_ref().map(String::as_str)).map(Self)
+        let mut reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        reasons.extend(DEATHS.iter().map(|death| death.code().to_owned()));
+        let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();
+        word(item, "reason", &reasons).map(Self)
     }
 }
 

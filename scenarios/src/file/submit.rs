@@ -93,7 +93,7 @@ fn arguments<'a>(table: &mut Table<'a>, function: &'static Function, returns: u3
     }
 }
 
-fn place(table: &mut Table<'_>) -> Result<Place> {
+pub(super) fn place(table: &mut Table<'_>) -> Result<Place> {
     let on = table.get("on")?.map(Place::On);
     let prefer = table.get("prefer")?.map(Place::Prefer);
     let labels = table.get::<Labels>("labels")?.map(Place::Labels);

@@ -3,7 +3,7 @@
 use super::model::{Action, Put, Step, Wait};
 use super::source::{Result, hint};
 use super::table::{Item, Table};
-use super::{OneOrMany, dataset, faults, results, submit};
+use super::{OneOrMany, actor, dataset, faults, results, submit};
 use mobula_runtime::{ByteSize, Nanos};
 
 /// A verb: its word, and how the rest of its step is read.
@@ -19,6 +19,9 @@ const SETTLE: Nanos = Nanos::secs(30);
 pub(super) static VERBS: &[Verb] = &[
     Verb { word: "put", read: put },
     Verb { word: "submit", read: |table| submit::submit(table).map(|submit| Action::Submit(Box::new(submit))) },
+    Verb { word: "actor", read: |table| actor::actor(table).map(|actor| Action::Actor(Box::new(actor))) },
+    Verb { word: "call", read: |table| actor::call(table).map(Action::Call) },
+    Verb { word: "kill_actor", read: |table| actor::kill_actor(table).map(Action::KillActor) },
     Verb { word: "get", read: |table| results::get(table).map(Action::Get) },
     Verb { word: "wait", read: wait },
     Verb { word: "release", read: |table| names(table, "release").map(Action::Release) },

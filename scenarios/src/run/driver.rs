@@ -8,6 +8,7 @@ use crate::value::Value;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use mobula_data::Dataset;
+use mobula_runtime::macros::Handle;
 use mobula_runtime::{Context, Nanos, ObjectRef, Question};
 use mobula_sim::{Cluster, NodeState, check};
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ pub(super) struct Driver {
 #[derive(Default)]
 pub(super) struct State {
     pub objects: BTreeMap<String, Vec<ObjectRef<Value>>>,
+    pub actors: BTreeMap<String, Handle>,
     pub datasets: BTreeMap<String, Dataset>,
 }
 

@@ -4,6 +4,7 @@
 //! simulated run is a function of file and seed. After the last step the conditions of `[expect]` are checked, the network
 //! heals, paused nodes go on, all references are dropped, and the ledgers of all nodes must become clean.
 
+mod actors;
 mod assertions;
 mod compare;
 mod dataset;

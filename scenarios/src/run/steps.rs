@@ -36,6 +36,9 @@ impl Driver {
         match action {
             Action::Put(put) => self.put(put).await,
             Action::Submit(submit) => self.submit(submit),
+            Action::Actor(actor) => self.create(actor).await,
+            Action::Call(call) => self.call_actor(call),
+            Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
             Action::Wait(wait) => self.wait(wait).await,
             Action::Release(names) => self.release(names),
@@ -84,7 +87,9 @@ impl Driver {
             call = match arg {
                 Argument::Number(value) => call.arg::<u64>(*value),
                 Argument::Seed(seed) => call.arg::<u64>(seed.wrapping_add(number)),
-                Argument::Value(Literal::Object(name)) => call.arg::<Value>(&self.one(name, number)?),
+                Argument::Value(Literal::Object(name)) if !self.is_actor(name) => {
+                    call.arg::<Value>(&self.one(name, number)?)
+                }
                 Argument::Values(Literal::Object(name)) => {
                     let objects = self.objects(name, number)?;
                     objects.iter().fold(call, |call, object| call.arg::<Value>(object))
@@ -117,7 +122,7 @@ impl Driver {
     }
 
     /// A literal as a value.
-    fn value(&self, literal: &Literal, number: u64) -> Result<Value, Failure> {
+    pub fn value(&self, literal: &Literal, number: u64) -> Result<Value, Failure> {
         Ok(match literal {
             Literal::Null => Value::Null,
             Literal::Bool(value) => Value::Bool(*value),
@@ -125,7 +130,10 @@ impl Driver {
             Literal::Float(value) => Value::Float(*value),
             Literal::Text(text) => Value::Text(text.clone()),
             Literal::Bytes(size, seed) => Value::Bytes(content(size.0, *seed)),
-            Literal::Object(name) => Value::Ref(self.one(name, number)?),
+            Literal::Object(name) => match self.state().actors.get(&name.name.text).cloned() {
+                Some(actor) => Value::Actor(actor),
+                None => Value::Ref(self.one(name, number)?),
+            },
             Literal::List(items) => {
                 let mut values = Vec::new();
                 for item in items {
@@ -178,6 +186,9 @@ impl Driver {
             }
         }
         let results = join_all(wanted.iter().map(|(_, object)| self.fetch(object, get.timeout))).await;
+        if let Expect::Counting(resets) = &get.expect {
+            super::actors::counting(&results, resets)?;
+        }
         let mut seen = Vec::new();
         for ((key, _), result) in wanted.iter().zip(&results) {
             self.record(key, result);
@@ -210,6 +221,8 @@ impl Driver {
 
     async fn judge(&self, key: &str, result: &Result<Value, Error>, expect: &Expect) -> Result<(), Failure> {
         let holds = match (expect, result) {
+            // Judged together with the others.
+            (Expect::Counting(_), _) => true,
             (Expect::Ok, result) => result.is_ok(),
             (Expect::Value(literal), Ok(value)) => self.value(literal, 0)? == *value,
             (Expect::Hash(hash), Ok(value)) => value.hash() == *hash,
@@ -244,8 +257,9 @@ impl Driver {
 
     fn release(&self, names: &[Name]) -> Done {
         // Taken out of the lock before they are dropped.
+        let actors: Vec<_> = names.iter().filter_map(|name| self.state().actors.remove(&name.text)).collect();
         let dropped: Vec<_> = names.iter().filter_map(|name| self.state().objects.remove(&name.text)).collect();
-        let count: usize = dropped.iter().map(Vec::len).sum();
+        let count: usize = actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
         Ok(format!("{count} dropped"))
     }
 
@@ -289,10 +303,16 @@ fn words(result: &Result<Value, Error>) -> String {
 
 /// The part of an error that is the same in all worlds.
 pub(super) fn kind_and_reason(error: &Error) -> String {
-    match error.reason() {
+    match reason(error) {
         Some(reason) => format!("{}({reason})", error.kind.name()),
         None => error.kind.name().to_owned(),
     }
+}
+
+/// The reason code of an error, whatever kind of reason it is.
+fn reason(error: &Error) -> Option<String> {
+    let rebuilt = error.reason().map(|reason| reason.to_string());
+    rebuilt.or_else(|| mobula_runtime::death_of(error).map(|death| death.code().to_owned()))
 }
 
 fn same(left: &Result<Value, Error>, right: &Result<Value, Error>) -> bool {
@@ -304,7 +324,7 @@ fn same(left: &Result<Value, Error>, right: &Result<Value, Error>) -> bool {
 }
 
 fn is_expected(expected: &ExpectedError, error: &Error) -> bool {
-    let reason = error.reason().map(|reason| reason.to_string());
+    let reason = reason(error);
     let mut causes = std::iter::successors(error.cause.as_deref(), |error| error.cause.as_deref());
     error.kind.name() == expected.kind
         && expected.reason.as_ref().is_none_or(|wanted| reason.as_ref() == Some(wanted))

@@ -17,6 +17,17 @@ impl Display for Action {
         match self {
             Self::Put(put) => write!(f, "put {} as {}", put.value, put.name.text),
             Self::Submit(submit) => submit.fmt(f),
+            Self::Actor(actor) => {
+                let args = list(&actor.args, Literal::to_string);
+                write!(f, "actor {}({args}) as {}", actor.class.name, actor.name.text)?;
+                if actor.exactly_once { f.write_str(", exactly once") } else { Ok(()) }
+            }
+            Self::Call(call) => {
+                write!(f, "call {}.{}", call.actor.text, call.method.text)?;
+                write!(f, "({})", list(&call.args, Literal::to_string))?;
+                if call.repeat > 1 { write!(f, " {} times", call.repeat) } else { Ok(()) }
+            }
+            Self::KillActor(kill) => write!(f, "kill actor {}", names(&kill.actors)),
             Self::Get(get) => {
                 write!(f, "get {}", list(&get.objects, ObjectName::to_string))?;
                 get.timeout.map_or(Ok(()), |timeout| write!(f, " within {timeout}"))
@@ -130,6 +141,7 @@ impl Display for Expect {
             Self::Value(value) => write!(f, "{value}"),
             Self::Hash(hash) => write!(f, "a value with hash {hash:016x}"),
             Self::SameAs(other) => write!(f, "the same as {other}"),
+            Self::Counting(resets) => write!(f, "1, 2, 3 and so on, beginning again {resets} times"),
             Self::Error(error) => {
                 write!(f, "the error {}", error.kind)?;
                 error.reason.as_ref().map_or(Ok(()), |reason| write!(f, "({reason})"))?;

@@ -79,6 +79,7 @@ pub static FUNCTIONS: &[Function] = functions! {
     fail(param("times", Kind::Count));
     crash(param("times", Kind::Count));
     crash_inside(param("times", Kind::Count), param("inner_retries", Kind::Count));
+    add_and_crash(X, param("times", Kind::Count));
     sleep(param("time", Kind::Time));
     spin(param("cost", Kind::Time));
     tree(param("depth", Kind::Count), param("fanout", Kind::Count));

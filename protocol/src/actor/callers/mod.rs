@@ -25,7 +25,6 @@
 //! # Must not happen
 //! A call sent to an incarnation that handed one back, or whose end the head has announced.
 
-
 use super::types::{ActorId, Place};
 use crate::{Incarnation, LeaseId, Machine, Nanos, TaskError, TaskErrorKind, TaskId, Violation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -266,7 +265,8 @@ impl Callers {
         let pending = self.actor(id, out).pending.get(&handle).copied().unwrap_or_default();
         if let Some(limit) = limit.filter(|limit| pending >= *limit) {
             self.add(task, id, lane, Stage::Failed, out);
-            let message = format!("call {task} of {id}: {pending} calls of its handle are unfinished, the most is {limit}");
+            let message =
+                format!("call {task} of {id}: {pending} calls of its handle are unfinished, the most is {limit}");
             return out.push(Effect::Fail { task, error: TaskError::new(TaskErrorKind::TooManyPending, message) });
         }
         self.add(task, id, lane, Stage::Waiting, out);
@@ -509,7 +509,9 @@ impl Machine for Callers {
                 let known = unsent.iter().all(|task| {
                     actor.calls.get(task).is_some_and(|call| call.lane == *lane && call.stage != Stage::Sent)
                 });
-                Violation::unless(known && !unsent.is_empty(), "callers-lane", || format!("{id}: {lane:?}: {unsent:?}"))?;
+                Violation::unless(known && !unsent.is_empty(), "callers-lane", || {
+                    format!("{id}: {lane:?}: {unsent:?}")
+                })?;
                 let front = unsent.first().and_then(|task| actor.calls.get(task));
                 let stuck = front.is_some_and(|call| call.stage == Stage::Ready) && actor.open().is_some();
                 Violation::unless(!stuck || actor.sent >= WINDOW, "callers-stuck", || format!("{id}: {lane:?}"))?;

@@ -194,7 +194,9 @@ impl Host {
 
     /// Starts what can start.
     pub(super) fn fill(&mut self, lease: LeaseId, out: &mut Out) {
-        let Some(actor) = self.actors.get_mut(&lease).filter(|actor| matches!(actor.stage, Stage::Alive)) else { return };
+        let Some(actor) = self.actors.get_mut(&lease).filter(|actor| matches!(actor.stage, Stage::Alive)) else {
+            return;
+        };
         while let Some((key, spec, inline)) = actor.calls.next() {
             out.push(Effect::Run { lease, attempt: key.1, spec, inline });
         }

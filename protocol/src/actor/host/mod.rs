@@ -34,8 +34,10 @@ mod save;
 
 use super::types::{ActorSpec, Checkpoint, End};
 use super::words::Word;
-use crate::{Attempt, Incarnation, LeaseId, Machine, Message, Nanos, ObjectId, TaskError, TaskId, TaskOutcome, TaskSpec};
 use crate::Violation;
+use crate::{
+    Attempt, Incarnation, LeaseId, Machine, Message, Nanos, ObjectId, TaskError, TaskId, TaskOutcome, TaskSpec,
+};
 use bytes::Bytes;
 use calls::Calls;
 use save::{Saving, Withheld};
@@ -248,7 +250,14 @@ impl Host {
         self.keys.len()
     }
 
-    fn start(&mut self, lease: LeaseId, spec: Arc<ActorSpec>, incarnation: u32, from: Option<Checkpoint>, out: &mut Out) {
+    fn start(
+        &mut self,
+        lease: LeaseId,
+        spec: Arc<ActorSpec>,
+        incarnation: u32,
+        from: Option<Checkpoint>,
+        out: &mut Out,
+    ) {
         let key = (spec.task.id, Attempt(incarnation));
         let limit = if spec.options.concurrency <= 1 { BATCH } else { spec.options.concurrency as usize };
         let mut objects: Vec<ObjectId> = spec.task.refs().collect();

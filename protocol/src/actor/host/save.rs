@@ -40,7 +40,8 @@ pub(super) struct Saving {
 impl Saving {
     pub(super) fn new(options: &ActorOptions, from: Option<Checkpoint>) -> Self {
         let from = from.unwrap_or_default();
-        let every = options.checkpointed.then_some(if options.exactly_once { 1 } else { options.checkpoint_every.max(1) });
+        let every =
+            options.checkpointed.then_some(if options.exactly_once { 1 } else { options.checkpoint_every.max(1) });
         Self {
             exactly_once: options.exactly_once,
             every,
@@ -136,7 +137,9 @@ impl Saving {
 
     pub(super) fn check(&self, lease: LeaseId, alive: bool) -> Result<(), Violation> {
         let stuck = alive && matches!(self.step, Step::Idle) && !self.withheld.is_empty();
-        Violation::unless(!stuck, "I14-withheld", || format!("{lease}: {} replies wait for nothing", self.withheld.len()))?;
+        Violation::unless(!stuck, "I14-withheld", || {
+            format!("{lease}: {} replies wait for nothing", self.withheld.len())
+        })?;
         let bounded = self.exactly_once || self.replies.is_empty();
         Violation::unless(bounded, "I14-cache", || format!("{lease} caches replies nobody asked to be kept"))
     }
@@ -144,7 +147,9 @@ impl Saving {
 
 impl Host {
     pub(super) fn saved_state(&mut self, lease: LeaseId, state: Result<Bytes, TaskError>, out: &mut Out) {
-        let Some(actor) = self.actors.get_mut(&lease).filter(|actor| matches!(actor.stage, Stage::Alive)) else { return };
+        let Some(actor) = self.actors.get_mut(&lease).filter(|actor| matches!(actor.stage, Stage::Alive)) else {
+            return;
+        };
         let label = actor.spec.task.label.clone();
         let fits = state.and_then(|state| {
             let Some(checkpoint) = actor.saving.checkpoint(state) else { return Ok(None) };

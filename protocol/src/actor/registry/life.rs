@@ -152,7 +152,9 @@ impl Registry {
                 End::Stopped => Some(ActorDeath::Killed.error("its worker was stopped")),
                 End::Crashed(why) => Some(ActorDeath::Crashed.error(why)),
                 End::Failed(error) => {
-                    let kind = if matches!(error.kind, TaskErrorKind::ActorDied(_)) { error.clone() } else {
+                    let kind = if matches!(error.kind, TaskErrorKind::ActorDied(_)) {
+                        error.clone()
+                    } else {
                         ActorDeath::Init.error("its constructor failed").because(error)
                     };
                     return self.die(held.actor, kind, out);

@@ -1,0 +1,476 @@
+//! A caller, the head and several hosts in a closed loop: crashes of workers, deaths of nodes, and every order of messages
+//! that links allow (exactly once, in order between two incarnations, any order between pairs).
+//!
+//! The oracle is the list of calls as they were submitted. Exactly once: the state ends as that list, and the `n`-th call
+//! returned `n`. At least once: each incarnation's effects are in order and every call returned. At most once: no call has
+//! its effect twice, and those that returned are in order.
+
+use super::*;
+use crate::{Arg, Attempt, FunctionId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, ResultPlace};
+use crate::{Resources, Retries, SchedulingClass, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+const CALLER: Incarnation = Incarnation::new(1, 2);
+const ACTOR: ActorId = ActorId(TaskId { owner: CALLER, seq: 1 });
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Semantics {
+    AtMostOnce,
+    AtLeastOnce,
+    ExactlyOnce,
+}
+
+/// What a worker has in its queue.
+enum Order {
+    Construct(Option<Bytes>),
+    Call(TaskId, Attempt),
+    Save,
+}
+
+/// A worker: its effects are the calls it ran, in order.
+#[derive(Default)]
+struct Worker {
+    queue: VecDeque<Order>,
+    effects: Vec<TaskId>,
+    stopping: bool,
+    crash: bool,
+}
+
+struct Node {
+    host: Host,
+    workers: BTreeMap<LeaseId, Worker>,
+}
+
+/// What became of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Value(u64),
+    Error(TaskErrorKind),
+}
+
+struct Loop {
+    semantics: Semantics,
+    registry: Registry,
+    callers: Callers,
+    nodes: BTreeMap<Incarnation, Node>,
+    links: BTreeMap<(Incarnation, Incarnation), VecDeque<Message>>,
+    submitted: Vec<TaskId>,
+    /// Attempts and crash budgets of the caller's calls, as its owner has them.
+    calls: BTreeMap<TaskId, (Attempt, Option<u32>)>,
+    ends: BTreeMap<TaskId, End>,
+    /// Every effect there ever was, by incarnation.
+    effects: BTreeMap<LeaseId, Vec<TaskId>>,
+    leases: u64,
+    epochs: u32,
+    now: Nanos,
+}
+
+fn spec(id: TaskId, placement: Placement) -> TaskSpec {
+    let class = SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement };
+    let args: Vec<Arg> = Vec::new();
+    let retries = Retries::default();
+    TaskSpec { id, label: "f".into(), class: class.into(), args, returns: 1, retries, replay: Replay::Accept }
+}
+
+fn state(effects: &[TaskId]) -> Bytes {
+    effects.iter().flat_map(|task| task.seq.to_le_bytes()).collect::<Vec<u8>>().into()
+}
+
+fn restore(state: &Bytes) -> Vec<TaskId> {
+    let seq = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
+    state.chunks(8).map(|bytes| TaskId { owner: CALLER, seq: seq(bytes) }).collect()
+}
+
+impl Loop {
+    fn new(semantics: Semantics, restarts: Option<u32>) -> Self {
+        let mut all = Self {
+            semantics,
+            registry: Registry::default(),
+            callers: Callers::default(),
+            nodes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            submitted: Vec::new(),
+            calls: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            effects: BTreeMap::new(),
+            leases: 0,
+            epochs: 2,
+            now: Nanos::ZERO,
+        };
+        (0..2).for_each(|_| all.join());
+        let options = ActorOptions {
+            max_restarts: restarts,
+            checkpointed: semantics == Semantics::ExactlyOnce,
+            exactly_once: semantics == Semantics::ExactlyOnce,
+            ..ActorOptions::default()
+        };
+        let actor = ActorSpec { task: Arc::new(spec(ACTOR.0, Placement::Any)), options };
+        all.send(CALLER, Incarnation::HEAD, Message::Actor(Word::Create(Arc::new(actor))));
+        all.callers(CallersEvent::HandleAdded { actor: ACTOR, counted: false });
+        all
+    }
+
+    fn join(&mut self) {
+        self.epochs += 1;
+        let node = Node { host: Host::new(), workers: BTreeMap::new() };
+        self.nodes.insert(Incarnation::new(self.epochs, self.epochs), node);
+    }
+
+    fn send(&mut self, from: Incarnation, to: Incarnation, message: Message) {
+        self.links.entry((from, to)).or_default().push_back(message);
+    }
+
+    fn submit(&mut self) {
+        let task = TaskId { owner: CALLER, seq: 2 + self.submitted.len() as u64 };
+        let budget = if self.semantics == Semantics::AtMostOnce { Some(0) } else { None };
+        self.submitted.push(task);
+        self.calls.insert(task, (Attempt(0), budget));
+        self.callers(CallersEvent::Submitted { task, actor: ACTOR, handle: 1, limit: None });
+        self.callers(CallersEvent::Ready { task, actor: ACTOR });
+    }
+
+    /// Steps the callers, and does what the owner and the node would do.
+    fn callers(&mut self, event: CallersEvent) {
+        let mut out = Vec::new();
+        self.callers.step(Nanos::ZERO, event, &mut out);
+        for effect in out {
+            match effect {
+                CallersEffect::Assign { task, lease, to } => {
+                    let call = self.calls.get_mut(&task).expect("a call of ours");
+                    call.0 = Attempt(call.0.0 + 1);
+                    let attempt = call.0;
+                    let (handle, settled) = self.callers.ticket(task);
+                    let spec = Arc::new(spec(task, Placement::Actor(ACTOR)));
+                    let word = Word::Call { lease, attempt, spec, inline: Vec::new(), handle, settled };
+                    self.send(CALLER, to, Message::Actor(word));
+                }
+                CallersEffect::Lost { task, error } => {
+                    let call = self.calls.get_mut(&task).expect("a call of ours");
+                    if crate::owner::spend(&mut call.1) {
+                        self.callers(CallersEvent::Ready { task, actor: ACTOR });
+                    } else {
+                        self.end(task, End::Error(error.kind));
+                    }
+                }
+                CallersEffect::Fail { task, error } => self.end(task, End::Error(error.kind)),
+                CallersEffect::Watch(actor) => self.send(CALLER, Incarnation::HEAD, Message::Actor(Word::Watch(actor))),
+                CallersEffect::Unwatch(_) | CallersEffect::Hold(_) | CallersEffect::Unhold(_) => {}
+            }
+        }
+        self.callers.check().expect("callers");
+    }
+
+    fn end(&mut self, task: TaskId, end: End) {
+        assert!(self.ends.insert(task, end).is_none(), "{task} ended twice");
+        self.callers(CallersEvent::Over(task));
+    }
+
+    fn registry(&mut self, event: RegistryEvent) {
+        let mut out = Vec::new();
+        self.registry.step(self.now, event, &mut out);
+        for effect in out {
+            match effect {
+                RegistryEffect::Say { to, word } => self.send(Incarnation::HEAD, to, Message::Actor(word)),
+                RegistryEffect::Enqueue { task, .. } => {
+                    self.leases += 1;
+                    let lease = LeaseId { owner: Incarnation::HEAD, seq: self.leases };
+                    let to = *self.nodes.keys().nth(self.leases as usize % self.nodes.len()).expect("a node");
+                    self.registry(RegistryEvent::Assigned { task, lease, to });
+                }
+                _ => {}
+            }
+        }
+        self.registry.check().expect("registry");
+    }
+
+    fn host(&mut self, at: Incarnation, event: HostEvent) {
+        let Some(node) = self.nodes.get_mut(&at) else { return };
+        let mut out = Vec::new();
+        node.host.step(Nanos::ZERO, event, &mut out);
+        node.host.check().expect("host");
+        for effect in out {
+            match effect {
+                HostEffect::Construct { lease, state, .. } => {
+                    let mut worker = Worker::default();
+                    worker.queue.push_back(Order::Construct(state));
+                    node.workers.insert(lease, worker);
+                }
+                HostEffect::Run { lease, attempt, spec, .. } => {
+                    let worker = node.workers.get_mut(&lease).expect("a worker");
+                    worker.queue.push_back(Order::Call(spec.id, attempt));
+                }
+                HostEffect::SaveState(lease) => {
+                    node.workers.get_mut(&lease).expect("a worker").queue.push_back(Order::Save);
+                }
+                HostEffect::StopWorker(lease) => node.workers.get_mut(&lease).expect("a worker").stopping = true,
+                HostEffect::Report(to, message) => self.links.entry((at, to)).or_default().push_back(message),
+                HostEffect::Want(..) | HostEffect::Unwant(_) | HostEffect::Release(_) | HostEffect::Skip(..) => {}
+            }
+        }
+    }
+
+    /// A worker does one thing.
+    fn work(&mut self, at: Incarnation, lease: LeaseId) {
+        let Some(worker) = self.nodes.get_mut(&at).and_then(|node| node.workers.get_mut(&lease)) else { return };
+        if worker.stopping {
+            self.nodes.get_mut(&at).expect("a node").workers.remove(&lease);
+            return self.host(at, HostEvent::WorkerStopped(lease));
+        }
+        match worker.queue.pop_front() {
+            None => {}
+            Some(Order::Construct(from)) => {
+                worker.effects = from.as_ref().map(restore).unwrap_or_default();
+                self.effects.insert(lease, Vec::new());
+                self.host(at, HostEvent::Constructed { lease, result: Ok(()) });
+            }
+            Some(Order::Save) => {
+                let state = state(&worker.effects);
+                self.host(at, HostEvent::State { lease, state: Ok(state) });
+            }
+            Some(Order::Call(task, attempt)) => {
+                worker.effects.push(task);
+                self.effects.entry(lease).or_default().push(task);
+                let count = worker.effects.len() as u64;
+                let place = ResultPlace::Inline(Bytes::copy_from_slice(&count.to_le_bytes()));
+                let outcome = if worker.crash {
+                    worker.stopping = true;
+                    TaskOutcome::Crashed("on purpose".to_owned())
+                } else {
+                    TaskOutcome::Returned(vec![TaskResult { place, refs: Vec::new(), hash: 0 }])
+                };
+                self.host(at, HostEvent::Finished { key: (task, attempt), outcome, spent: Nanos::ZERO });
+            }
+        }
+    }
+
+    fn deliver(&mut self, from: Incarnation, to: Incarnation) {
+        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+        match (to, message) {
+            (Incarnation::HEAD, Message::Actor(word)) => self.registry(RegistryEvent::Said { from, word }),
+            (CALLER, Message::Actor(Word::Status { actor, place })) => {
+                self.callers(CallersEvent::Status { actor, place });
+            }
+            (CALLER, Message::Leave) => {
+                // Stands for the view's news that a node is dead.
+            }
+            (CALLER, Message::TaskDone { task, attempt, outcome, .. }) => self.done(task, attempt, outcome),
+            (at, Message::Actor(word)) => match word {
+                Word::Start { lease, spec, incarnation, checkpoint } => {
+                    self.host(at, HostEvent::Start { lease, spec, incarnation, checkpoint });
+                }
+                Word::Stop { lease, force, last } => self.host(at, HostEvent::Stop { lease, force, last }),
+                Word::Saved { lease, number } => self.host(at, HostEvent::Saved { lease, number }),
+                Word::Call { lease, attempt, spec, inline, handle, settled } => {
+                    self.host(at, HostEvent::Call { from, lease, attempt, spec, inline, handle, settled });
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn done(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome) {
+        assert_eq!(self.calls[&task].0, attempt, "only the current attempt is ever heard of");
+        match outcome {
+            TaskOutcome::Crashed(why) => self.callers(CallersEvent::Crashed { task, why }),
+            TaskOutcome::HandedBack(object) => {
+                self.callers(CallersEvent::HandedBack { task, closed: object.is_none() });
+                self.callers(CallersEvent::Ready { task, actor: ACTOR });
+            }
+            TaskOutcome::Returned(results) => {
+                let ResultPlace::Inline(bytes) = &results[0].place else { panic!("inline") };
+                let value = u64::from_le_bytes(bytes[..].try_into().expect("eight bytes"));
+                self.end(task, End::Value(value));
+            }
+            TaskOutcome::Raised(error) => panic!("{error}"),
+        }
+    }
+
+    /// A node dies: what it had sent is lost as well, and everybody is told by the head, in its own time.
+    fn kill(&mut self, dead: Incarnation) {
+        self.nodes.remove(&dead);
+        self.links.retain(|(from, to), _| *from != dead && *to != dead);
+        self.join();
+        self.registry(RegistryEvent::NodeDied(dead));
+        self.callers(CallersEvent::NodeDied(dead));
+    }
+
+    /// Does the `choice`-th of what can happen next without a fault. False if nothing can.
+    fn go_on(&mut self, choice: usize) -> bool {
+        let links: Vec<_> = self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(pair, _)| *pair).collect();
+        let busy = |worker: &Worker| worker.stopping || !worker.queue.is_empty();
+        let workers: Vec<_> = self
+            .nodes
+            .iter()
+            .flat_map(|(at, node)| node.workers.iter().filter(|(_, w)| busy(w)).map(|(lease, _)| (*at, *lease)))
+            .collect();
+        if links.is_empty() && workers.is_empty() {
+            return false;
+        }
+        let choice = choice % (links.len() + workers.len());
+        match links.get(choice) {
+            Some((from, to)) => self.deliver(*from, *to),
+            None => {
+                let (at, lease) = workers[choice - links.len()];
+                self.work(at, lease);
+            }
+        }
+        true
+    }
+
+    fn fault(&mut self, choice: usize) {
+        let leases: Vec<_> =
+            self.nodes.iter().flat_map(|(at, node)| node.workers.keys().map(|lease| (*at, *lease))).collect();
+        match (leases.get(choice % leases.len().max(1)), choice % 3) {
+            (Some((at, _)), 0) => self.kill(*at),
+            (Some((at, lease)), _) => {
+                let worker = self.nodes.get_mut(at).and_then(|node| node.workers.get_mut(lease));
+                worker.expect("a worker").crash = true;
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn rest(&mut self) {
+        for step in 0..1_000_000_usize {
+            // An odd stride visits all that can happen.
+            if !self.go_on(step.wrapping_mul(7)) {
+                let Some(deadline) = self.registry.next_deadline() else { return };
+                self.now = deadline;
+                self.registry(RegistryEvent::Tick);
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn judge(&self) {
+        for task in &self.submitted {
+            assert!(self.ends.contains_key(task), "{task} has no end: {:?}", self.callers.waits());
+        }
+        match self.semantics {
+            Semantics::ExactlyOnce => {
+                for (n, task) in self.submitted.iter().enumerate() {
+                    assert_eq!(self.ends[task], End::Value(n as u64 + 1), "{task}");
+                }
+                let last = self.nodes.values().flat_map(|node| node.workers.values()).next().expect("it lives");
+                assert_eq!(last.effects, self.submitted, "the state is every call once, in order");
+            }
+            Semantics::AtLeastOnce => {
+                assert!(self.ends.values().all(|end| matches!(end, End::Value(_))), "{:?}", self.ends);
+                for effects in self.effects.values() {
+                    assert!(effects.is_sorted(), "out of order in one incarnation: {effects:?}");
+                }
+            }
+            Semantics::AtMostOnce => {
+                let all: Vec<&TaskId> = self.effects.values().flatten().collect();
+                let once: BTreeSet<&TaskId> = all.iter().copied().collect();
+                assert_eq!(all.len(), once.len(), "a call ran twice: {:?}", self.effects);
+                assert!(all.is_sorted(), "out of order: {:?}", self.effects);
+                for (task, end) in &self.ends {
+                    assert!(matches!(end, End::Error(_)) || once.contains(task), "{task} returned and never ran");
+                }
+            }
+        }
+    }
+}
+
+fn play(semantics: Semantics, script: &[u16]) {
+    let mut all = Loop::new(semantics, None);
+    let mut faults = 4;
+    for step in script {
+        let (what, choice) = (step % 16, usize::from(step / 16));
+        match what {
+            0..=2 => all.submit(),
+            3 if faults > 0 => {
+                faults -= 1;
+                all.fault(choice);
+            }
+            _ => {
+                all.go_on(choice);
+            }
+        }
+    }
+    all.rest();
+    all.judge();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn exactly_once_is_the_sequence_submitted(script in proptest::collection::vec(any::<u16>(), 1..300)) {
+        play(Semantics::ExactlyOnce, &script);
+    }
+
+    #[test]
+    fn at_least_once_keeps_the_order_of_every_incarnation(script in proptest::collection::vec(any::<u16>(), 1..300)) {
+        play(Semantics::AtLeastOnce, &script);
+    }
+
+    #[test]
+    fn at_most_once_never_runs_a_call_twice(script in proptest::collection::vec(any::<u16>(), 1..300)) {
+        play(Semantics::AtMostOnce, &script);
+    }
+}
+
+/// Ends an actor in every way; what calls fail with says how it died.
+#[test]
+fn the_last_error_names_the_cause() {
+    let ways: [(ActorDeath, fn(&mut Loop)); 3] = [
+        (ActorDeath::Killed, |all| {
+            let word = Word::Kill { actor: ACTOR, force: true, restart: false };
+            all.send(CALLER, Incarnation::HEAD, Message::Actor(word));
+        }),
+        (ActorDeath::OutOfScope, |all| {
+            all.send(CALLER, Incarnation::HEAD, Message::Actor(Word::OutOfScope(ACTOR)));
+        }),
+        (ActorDeath::NodeDied, |all| {
+            let at = *all.nodes.iter().find(|(_, node)| !node.workers.is_empty()).expect("it lives").0;
+            all.kill(at);
+        }),
+    ];
+    for (death, way) in ways {
+        let mut all = Loop::new(Semantics::AtMostOnce, Some(0));
+        all.submit();
+        all.rest();
+        way(&mut all);
+        all.rest();
+        all.submit();
+        all.rest();
+        let last = all.submitted.last().expect("two calls");
+        assert_eq!(all.ends[last], End::Error(TaskErrorKind::ActorDied(death)));
+        assert_eq!((all.registry.living(), all.registry.leases()), (0, 0), "{death}");
+    }
+}
+
+#[test]
+fn who_asks_too_early_or_too_late_is_answered() {
+    let (mut registry, mut out) = (Registry::default(), Vec::new());
+    let other = Incarnation::new(9, 9);
+    let said = |from, word| RegistryEvent::Said { from, word };
+    registry.step(Nanos::ZERO, said(other, Word::Watch(ACTOR)), &mut out);
+    assert_eq!(out, [], "its creator's word may be on the way");
+    let actor = ActorSpec { task: Arc::new(spec(ACTOR.0, Placement::Any)), options: ActorOptions::default() };
+    registry.step(Nanos::ZERO, said(CALLER, Word::Create(Arc::new(actor))), &mut out);
+    let pending = Word::Status { actor: ACTOR, place: Place::Pending };
+    assert!(out.contains(&RegistryEffect::Say { to: other, word: pending }), "{out:?}");
+    out.clear();
+    registry.step(Nanos::ZERO, RegistryEvent::NodeDied(CALLER), &mut out);
+    let dead = |effect: &RegistryEffect| match effect {
+        RegistryEffect::Say { to, word: Word::Status { place: Place::Dead(error), .. } } if *to == other => {
+            Some(error.kind)
+        }
+        _ => None,
+    };
+    assert_eq!(out.iter().find_map(dead), Some(TaskErrorKind::ActorDied(ActorDeath::OwnerDied)));
+    out.clear();
+    registry.step(Nanos::ZERO, said(other, Word::Watch(ACTOR)), &mut out);
+    assert_eq!(out.iter().find_map(dead), Some(TaskErrorKind::ActorDied(ActorDeath::OwnerDied)));
+    let never = ActorId(TaskId { owner: CALLER, seq: 77 });
+    out.clear();
+    registry.step(Nanos::ZERO, said(other, Word::Watch(never)), &mut out);
+    assert_eq!(out.iter().find_map(dead), Some(TaskErrorKind::ActorDied(ActorDeath::OwnerDied)));
+}

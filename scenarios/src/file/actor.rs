@@ -1,0 +1,82 @@
+//! `actor`, `call` and `kill_actor`.
+
+use super::OneOrMany;
+use super::model::{ActorStep, CallStep, KillActor, Literal, Name};
+use super::resources;
+use super::source::{Result, hint};
+use super::submit::place;
+use super::table::{Item, Table};
+use crate::actors::{CLASSES, class};
+
+/// Reads an `actor`.
+pub(super) fn actor(table: &mut Table<'_>) -> Result<ActorStep> {
+    let item: Item<'_> = table.need("actor")?;
+    let name: String = item.read()?;
+    let Some(class) = class(&name) else {
+        let hint = hint(&name, CLASSES.iter().map(|class| class.name));
+        return Err(item.error(format!("unknown actor `{name}`{hint}")));
+    };
+    let args: Vec<Literal> = table.or("args", Vec::new())?;
+    if args.len() != class.params {
+        let message = format!("`{name}` takes {} arguments, not {}", class.params, args.len());
+        return Err(table.error(message));
+    }
+    let step = ActorStep {
+        class,
+        name: table.need("as")?,
+        args,
+        place: place(table)?,
+        resources: resources(table, 1.0)?,
+        max_restarts: times(table, "max_restarts")?,
+        max_task_retries: times(table, "max_task_retries")?,
+        max_pending_calls: table.get("max_pending_calls")?,
+        checkpoint_every: table.get("checkpoint_every")?,
+        concurrency: table.get("concurrency")?,
+        public_name: table.get("name")?,
+        exactly_once: table.or("exactly_once", false)?,
+        unordered: table.or("unordered", false)?,
+        detached: table.or("detached", false)?,
+        get_if_exists: table.or("get_if_exists", false)?,
+    };
+    if step.get_if_exists && step.public_name.is_none() {
+        return Err(table.error("`get_if_exists` needs a `name`"));
+    }
+    Ok(step)
+}
+
+/// A number, or `"unlimited"`.
+fn times(table: &mut Table<'_>, key: &'static str) -> Result<Option<u32>> {
+    let Some(item) = table.get::<Item<'_>>(key)? else { return Ok(None) };
+    match item.value.as_str() {
+        Some("unlimited") => Ok(Some(u32::MAX)),
+        Some(_) => item.is_no("a number or \"unlimited\""),
+        None => item.read().map(Some),
+    }
+}
+
+/// Reads a `call`: `actor.method`.
+pub(super) fn call(table: &mut Table<'_>) -> Result<CallStep> {
+    let item: Item<'_> = table.need("call")?;
+    let text: String = item.read()?;
+    let Some((actor, method)) = text.split_once('.') else { return item.is_no("an actor and a method: \"c.add\"") };
+    Ok(CallStep {
+        actor: Name { text: actor.to_owned(), line: item.line },
+        method: Name { text: method.to_owned(), line: item.line },
+        args: table.or("args", Vec::new())?,
+        name: table.get("as")?,
+        repeat: table.or("repeat", 1)?,
+        unordered: table.or("unordered", false)?,
+        max_retries: times(table, "max_retries")?,
+    })
+}
+
+/// Reads a `kill_actor`.
+pub(super) fn kill_actor(table: &mut Table<'_>) -> Result<KillActor> {
+    let actors = table.need::<OneOrMany<Name>>("kill_actor")?.0;
+    let graceful = table.or("graceful", false)?;
+    let restart = table.or("restart", false)?;
+    if graceful && restart {
+        return Err(table.error("only one of `graceful` and `restart`"));
+    }
+    Ok(KillActor { actors, graceful, restart })
+}
