@@ -253,9 +253,6 @@ impl Loop {
             (CALLER, Message::Actor(Word::Status { actor, place })) => {
                 self.callers(CallersEvent::Status { actor, place });
             }
-            (CALLER, Message::Leave) => {
-                // Stands for the view's news that a node is dead.
-            }
             (CALLER, Message::TaskDone { task, attempt, outcome, .. }) => self.done(task, attempt, outcome),
             (at, Message::Actor(word)) => match word {
                 Word::Start { lease, spec, incarnation, checkpoint } => {

@@ -19,7 +19,6 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// An actor's state behind its type.
@@ -214,10 +213,10 @@ impl Drop for Guard {
 
 impl Handle {
     pub(crate) fn new(context: &Context, actor: ActorId, options: CallOptions, life: Option<ObjectRef<()>>) -> Self {
-        static HANDLES: AtomicU64 = AtomicU64::new(1);
         let context = context.detached_from_task();
         context.tell_actors(ActorInput::HandleAdded { actor, counted: life.is_some() });
-        let number = HANDLES.fetch_add(1, Ordering::Relaxed);
+        // From the counter of tasks: unique in this process, and the same in every run of a simulation.
+        let number = context.new_task().seq;
         Self { guard: Arc::new(Guard { actor, number, options, context, life }) }
     }
 

@@ -212,6 +212,7 @@ impl Core {
             pending: self.owner.pending(),
             foreign: self.holds.len(),
             bundles: self.wishes.len(),
+            actors: self.actors.host.actors() + self.actors.callers.actors(),
             backlog: self.link.backlog(),
             usage: self.objects.table().usage(),
         }

@@ -174,6 +174,8 @@ pub struct Ledger {
     pub foreign: usize,
     /// Gets and task arguments under way.
     pub bundles: usize,
+    /// Incarnations of actors that live here, and actors that somebody here has a handle to or a call out to.
+    pub actors: usize,
     /// Messages not yet acknowledged by their receivers.
     pub backlog: usize,
     /// Bytes in the node's store.

@@ -8,7 +8,7 @@ use mobula_runtime::{Ledger, Question};
 
 /// Tasks that are not over.
 pub(super) fn left(ledger: &Ledger) -> Vec<String> {
-    nonzero([(ledger.pending, "tasks not over")])
+    nonzero([(ledger.pending, "tasks not over"), (ledger.actors, "actors alive or called")])
 }
 
 /// Nodes that say they have less to give than they own, as the driver sees it.
