@@ -347,9 +347,10 @@ impl ActorWorker {
     }
 
     async fn end(&self, env: &Env, job: Job, outputs: Option<Result<Outputs, Box<dyn Any + Send>>>, began: Nanos) {
-        // A call that was dropped is reported by the host, which ordered it.
-        if let Some(outputs) = outputs {
-            self.settle(env, Ran { job, outputs, spent: env.now().saturating_sub(began) }).await;
+        let spent = env.now().saturating_sub(began);
+        match outputs {
+            Some(outputs) => self.settle(env, Ran { job, outputs, spent }).await,
+            None => self.report(&job, TaskOutcome::Crashed("its actor was stopped".to_owned()), spent),
         }
     }
 

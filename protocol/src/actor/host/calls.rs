@@ -204,12 +204,22 @@ impl Host {
 
     pub(super) fn finished(&mut self, key: Key, outcome: TaskOutcome, spent: Nanos, out: &mut Out) {
         let Some(lease) = self.keys.get(&key).copied() else { return };
-        if let TaskOutcome::Crashed(why) = outcome {
+        let ending = self.actors.get(&lease).is_some_and(|actor| matches!(actor.stage, Stage::Ending(_)));
+        if let TaskOutcome::Crashed(why) = &outcome
+            && !ending
+        {
+            let why = why.clone();
             return self.wind_up(lease, End::Crashed(why.clone()), &why, Begun::Only(key), out);
         }
         let Some(actor) = self.actors.get_mut(&lease) else { return };
         let Some(call) = actor.calls.remove(key) else { return };
         self.keys.remove(&key);
+        if let TaskOutcome::Crashed(_) = outcome {
+            // Interrupted in an incarnation that ends: its effect, if it had one, is gone where that is promised.
+            let undone = actor.spec.options.exactly_once;
+            let outcome = if undone { TaskOutcome::HandedBack(None) } else { outcome };
+            return out.push(done(call.from, lease, key, outcome, spent));
+        }
         if let Some(Withheld { to, key, outcome, spent }) =
             actor.saving.finished(Withheld { to: call.from, key, outcome, spent })
         {

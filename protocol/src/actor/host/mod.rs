@@ -23,14 +23,15 @@
 //! - At most one checkpoint is under way; what ends meanwhile is covered by the next (group commit).
 //! - When the worker crashes or is stopped by force, the head hears when the worker has returned. Callers hear at once of
 //!   what had not begun; of a call that may still end, when it has, unless no other incarnation can run it.
-//! - Only a call that may have begun is charged to its caller: of the queue of a worker that runs one at a time, the
-//!   first.
+//! - Only a call that may have begun is charged to its caller.
 //!
 //! # Must not happen
 //! A call run that the reply cache knows; a reply sent that no checkpoint has, where that was asked for.
 
 mod calls;
 mod save;
+#[cfg(test)]
+mod tests;
 
 use super::types::{ActorSpec, Checkpoint, End};
 use super::words::Word;
@@ -91,7 +92,8 @@ pub enum Event {
         /// How.
         result: Result<(), End>,
     },
-    /// A call is over. After [`TaskOutcome::Crashed`] the worker stops by itself.
+    /// A call is over. After [`TaskOutcome::Crashed`] the worker stops by itself; of a stopped worker that is how a call
+    /// ends that was interrupted.
     Finished {
         /// The call.
         key: Key,
@@ -184,8 +186,8 @@ type Out = Vec<Effect>;
 enum Begun {
     /// This one; with several at a time, all.
     Only(Key),
-    /// The first; with several at a time, all.
-    First,
+    /// None: the worker has returned, and said of all others how they ended.
+    None,
     /// All, as far as callers need to know.
     All,
     /// Some, which will still be heard of.
@@ -341,18 +343,16 @@ impl Host {
         let Some(actor) = self.actors.get_mut(&lease) else { return };
         actor.stage = Stage::Ending(end);
         let (undone, together) = (actor.spec.options.exactly_once, actor.spec.options.concurrency > 1);
-        let mut front = true;
         for key in actor.calls.arrivals() {
             let Some(call) = actor.calls.get(key) else { continue };
-            let (started, first) = (call.started, front && call.started);
-            front &= !started;
+            let started = call.started;
             if started && begun == Begun::Unknown {
                 continue;
             }
             let ran = started
                 && match begun {
                     Begun::Only(crashed) => together || key == crashed,
-                    Begun::First => together || first,
+                    Begun::None => false,
                     Begun::All | Begun::Unknown => true,
                 };
             let charged = ran && !undone;
@@ -382,7 +382,7 @@ impl Host {
             Stage::Ending(end) => end.clone(),
             _ => End::Crashed("its worker ended by itself".to_owned()),
         };
-        self.wind_up(lease, end.clone(), "its worker was stopped", Begun::First, out);
+        self.wind_up(lease, end.clone(), "its worker was stopped", Begun::None, out);
         self.gone(lease, end, out);
     }
 
