@@ -26,10 +26,12 @@ impl Idle {
     pub fn nothing(&mut self) {}
 
     #[save]
-    fn save(&self) {}
+    fn save(&self) -> u8 {
+        0
+    }
 
     #[restore]
-    fn restore((): ()) -> Self {
+    fn restore(_: u8) -> Self {
         Self
     }
 }
@@ -53,7 +55,7 @@ pub fn rows(effort: Effort) -> Vec<Row> {
     let (repetitions, single) = (effort.of(7, 3), effort.of(5_000, 1_000));
     let rate = baseline::pipelined(repetitions, calls).map(|seconds| calls as f64 / seconds);
     let latency = baseline::ping_pong(single);
-    let memory = child::ask::<Grown>(&["actors", &ACTORS.to_string()]);
+    let memory = child::ask::<Grown>(&["idle-actors", &ACTORS.to_string()]);
     let lab = Lab::embedded();
     let sync = lab.drive(async |context| sync(context, single).await);
     let one = lab.drive(async |context| pipelined(context, repetitions, calls, 1).await);

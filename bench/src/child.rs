@@ -29,7 +29,7 @@ pub enum Child {
     Reader(store::reader::ReaderArgs),
     /// Creates actors and says how much memory that took.
     #[command(hide = true)]
-    Actors {
+    IdleActors {
         /// How many.
         actors: usize,
     },
@@ -51,7 +51,7 @@ impl Child {
             Self::Node(args) => mobula_sim::child::node(&args).map_err(|why| why.to_string()),
             Self::Queued { tasks } => say(tasks::queued::measure(tasks)),
             Self::Reader(args) => say(store::reader::measure(&args)),
-            Self::Actors { actors } => say(actors::measure(actors)),
+            Self::IdleActors { actors } => say(actors::measure(actors)),
             Self::Metadata { objects, tables } => say(store::metadata::measure(objects, tables)),
         };
         match done {

@@ -23,6 +23,7 @@ pub struct Counter {
 
 #[actor]
 impl Counter {
+    /// See the type.
     pub fn new(start: Value) -> Result<Self, String> {
         Ok(Self { value: whole(&start)? })
     }
@@ -64,6 +65,7 @@ pub struct Register {
 
 #[actor]
 impl Register {
+    /// See the type.
     pub fn new(first: Value) -> Self {
         Self { value: first }
     }
@@ -89,14 +91,16 @@ impl Register {
 }
 
 /// Keeps references: `holder()`.
+#[derive(Default)]
 pub struct Holder {
     held: Vec<Value>,
 }
 
 #[actor]
 impl Holder {
+    /// See the type.
     pub fn new() -> Self {
-        Self { held: Vec::new() }
+        Self::default()
     }
 
     /// Keeps the references inside its argument; how many it has now.
@@ -139,14 +143,16 @@ impl Holder {
 }
 
 /// A state that depends on the order of its calls: `merger()`.
+#[derive(Default)]
 pub struct Merger {
     merged: Vec<Value>,
 }
 
 #[actor]
 impl Merger {
+    /// See the type.
     pub fn new() -> Self {
-        Self { merged: Vec::new() }
+        Self::default()
     }
 
     /// Appends; the hash of all so far as text.
@@ -176,6 +182,7 @@ pub struct CheckpointedCounter {
 
 #[actor]
 impl CheckpointedCounter {
+    /// See the type.
     pub fn new(start: Value, crash_every: Value) -> Result<Self, String> {
         Ok(Self { value: whole(&start)?, crash_every: whole(&crash_every)?, calls: 0 })
     }
@@ -211,6 +218,7 @@ pub struct SlowInit;
 
 #[actor]
 impl SlowInit {
+    /// See the type.
     pub async fn new(context: Context, millis: Value) -> Result<Self, String> {
         context.env().sleep(Nanos::millis(whole(&millis)?.unsigned_abs())).await;
         Ok(Self)
@@ -230,6 +238,7 @@ pub struct CrashAt {
 
 #[actor]
 impl CrashAt {
+    /// See the type.
     pub fn new(n: Value) -> Result<Self, String> {
         Ok(Self { n: whole(&n)?, calls: 0 })
     }
@@ -251,6 +260,7 @@ pub struct Caller {
 
 #[actor]
 impl Caller {
+    /// See the type.
     pub fn new(other: Value) -> Result<Self, String> {
         match other {
             Value::Actor(other) => Ok(Self { other }),

@@ -39,6 +39,13 @@ struct Worker {
     crash: bool,
 }
 
+/// What a link carries.
+enum Mail {
+    Said(Message),
+    /// The head's news that a node is dead.
+    Died(Incarnation),
+}
+
 struct Node {
     host: Host,
     workers: BTreeMap<LeaseId, Worker>,
@@ -56,7 +63,7 @@ struct Loop {
     registry: Registry,
     callers: Callers,
     nodes: BTreeMap<Incarnation, Node>,
-    links: BTreeMap<(Incarnation, Incarnation), VecDeque<Message>>,
+    links: BTreeMap<(Incarnation, Incarnation), VecDeque<Mail>>,
     submitted: Vec<TaskId>,
     /// Attempts and crash budgets of the caller's calls, as its owner has them.
     calls: BTreeMap<TaskId, (Attempt, Option<u32>)>,
@@ -120,7 +127,7 @@ impl Loop {
     }
 
     fn send(&mut self, from: Incarnation, to: Incarnation, message: Message) {
-        self.links.entry((from, to)).or_default().push_back(message);
+        self.links.entry((from, to)).or_default().push_back(Mail::Said(message));
     }
 
     fn submit(&mut self) {
@@ -206,7 +213,9 @@ impl Loop {
                     node.workers.get_mut(&lease).expect("a worker").queue.push_back(Order::Save);
                 }
                 HostEffect::StopWorker(lease) => node.workers.get_mut(&lease).expect("a worker").stopping = true,
-                HostEffect::Report(to, message) => self.links.entry((at, to)).or_default().push_back(message),
+                HostEffect::Report(to, message) => {
+                    self.links.entry((at, to)).or_default().push_back(Mail::Said(message))
+                }
                 HostEffect::Want(..) | HostEffect::Unwant(_) | HostEffect::Release(_) | HostEffect::Skip(..) => {}
             }
         }
@@ -247,7 +256,11 @@ impl Loop {
     }
 
     fn deliver(&mut self, from: Incarnation, to: Incarnation) {
-        let Some(message) = self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) else { return };
+        let message = match self.links.get_mut(&(from, to)).and_then(VecDeque::pop_front) {
+            Some(Mail::Said(message)) => message,
+            Some(Mail::Died(dead)) => return self.callers(CallersEvent::NodeDied(dead)),
+            None => return,
+        };
         match (to, message) {
             (Incarnation::HEAD, Message::Actor(word)) => self.registry(RegistryEvent::Said { from, word }),
             (CALLER, Message::Actor(Word::Status { actor, place })) => {
@@ -286,13 +299,13 @@ impl Loop {
         }
     }
 
-    /// A node dies: what it had sent is lost as well, and everybody is told by the head, in its own time.
+    /// A node dies: what it had sent is lost as well, and the caller is told by the head, in its own time.
     fn kill(&mut self, dead: Incarnation) {
         self.nodes.remove(&dead);
         self.links.retain(|(from, to), _| *from != dead && *to != dead);
         self.join();
         self.registry(RegistryEvent::NodeDied(dead));
-        self.callers(CallersEvent::NodeDied(dead));
+        self.links.entry((Incarnation::HEAD, CALLER)).or_default().push_back(Mail::Died(dead));
     }
 
     /// Does the `choice`-th of what can happen next without a fault. False if nothing can.

@@ -90,7 +90,8 @@ impl Driver {
         self.state().actors.contains_key(&name.name.text)
     }
 
-    fn actor(&self, name: &Name) -> Result<Handle, Failure> {
+    /// The actor of this name.
+    pub fn actor(&self, name: &Name) -> Result<Handle, Failure> {
         let found = self.state().actors.get(&name.text).cloned();
         found.ok_or_else(|| unexpected(format!("actor `{}` was not created yet, or was released", name.text)))
     }

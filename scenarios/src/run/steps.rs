@@ -130,15 +130,15 @@ impl Driver {
             Literal::Float(value) => Value::Float(*value),
             Literal::Text(text) => Value::Text(text.clone()),
             Literal::Bytes(size, seed) => Value::Bytes(content(size.0, *seed)),
-            Literal::Object(name) => match self.state().actors.get(&name.name.text).cloned() {
-                Some(actor) => Value::Actor(actor),
-                None => Value::Ref(self.one(name, number)?),
-            },
+            Literal::Object(name) if self.is_actor(name) => Value::Actor(self.actor(&name.name)?),
+            Literal::Object(name) => Value::Ref(self.one(name, number)?),
             Literal::List(items) => {
                 let mut values = Vec::new();
                 for item in items {
                     match item {
-                        Literal::Object(name) => values.extend(self.objects(name, number)?.into_iter().map(Value::Ref)),
+                        Literal::Object(name) if !self.is_actor(name) => {
+                            values.extend(self.objects(name, number)?.into_iter().map(Value::Ref))
+                        }
                         item => values.push(self.value(item, number)?),
                     }
                 }
