@@ -311,6 +311,9 @@ pub(super) fn kind_and_reason(error: &Error) -> String {
 
 /// The reason code of an error, whatever kind of reason it is.
 fn reason(error: &Error) -> Option<String> {
+    if let TaskErrorKind::ActorDied(death) = error.kind {
+        return Some(death.code().to_owned());
+    }
     let rebuilt = error.reason().map(|reason| reason.to_string());
     rebuilt.or_else(|| mobula_runtime::death_of(error).map(|death| death.code().to_owned()))
 }

@@ -54,6 +54,11 @@ impl Calls {
         }
     }
 
+    /// Twice as many at a time.
+    pub(super) fn widen(&mut self) {
+        self.limit = (self.limit * 2).min(BATCH);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.calls.len()
     }

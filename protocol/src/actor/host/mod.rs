@@ -20,7 +20,9 @@
 //! - **Exactly once.** A reply is withheld until the head has a checkpoint with the call's effect and the reply. The
 //!   reply stays in the cache, and in every later checkpoint, until its caller says that it has it, or is dead. If the
 //!   incarnation ends first the call is handed back: its effect is gone with the state.
-//! - At most one checkpoint is under way; what ends meanwhile is covered by the next (group commit).
+//! - At most one checkpoint is under way; what ends meanwhile is covered by the next (group commit). An incarnation
+//!   begins with one call at a time and doubles that with each checkpoint, up to [`BATCH`]: one that crashes again and
+//!   again still gets at least one call further, if that call is not the cause.
 //! - When the worker crashes or is stopped by force, the head hears when the worker has returned. Callers hear at once of
 //!   what had not begun; of a call that may still end, when it has, unless no other incarnation can run it.
 //! - Only a call that may have begun is charged to its caller.
@@ -261,7 +263,11 @@ impl Host {
         out: &mut Out,
     ) {
         let key = (spec.task.id, Attempt(incarnation));
-        let limit = if spec.options.concurrency <= 1 { BATCH } else { spec.options.concurrency as usize };
+        let limit = match spec.options.concurrency {
+            0..=1 if spec.options.exactly_once => 1,
+            0..=1 => BATCH,
+            several => several as usize,
+        };
         let mut objects: Vec<ObjectId> = spec.task.refs().collect();
         objects.sort_unstable();
         objects.dedup();

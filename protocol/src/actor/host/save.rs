@@ -174,12 +174,16 @@ impl Host {
 
     pub(super) fn saved(&mut self, lease: LeaseId, number: u64, out: &mut Out) {
         let Some(actor) = self.actors.get_mut(&lease) else { return };
+        if actor.spec.options.exactly_once {
+            actor.calls.widen();
+        }
         for Withheld { to, key, outcome, spent } in actor.saving.saved(number) {
             out.push(done(to, lease, key, outcome, spent));
         }
         if matches!(actor.stage, Stage::Alive) && actor.saving.begin() {
             out.push(Effect::SaveState(lease));
         }
+        self.fill(lease, out);
         self.rest(lease, out);
     }
 }
