@@ -52,6 +52,11 @@ fn unknown_words_name_the_line_and_the_nearest_word() {
             "3: unknown key `cpu` in `submit`; did you mean `cpus`?",
         ),
         (r#"{ kill = "E" },"#, "3: no node `E` here; there are A, B"),
+        (r#"{ actor = "conter", as = "c", args = [0] },"#, "3: unknown actor `conter`; did you mean `counter`?"),
+        (
+            "{ actor = \"counter\", as = \"c\", args = [0] },\n{ call = \"c.ad\", args = [1] },",
+            "4: `c` has no method `ad`; did you mean `add`?",
+        ),
         (r#"{ partition = ["A", "drivr"] },"#, "3: no node `drivr` here; there are A, B"),
         (r#"{ get = "x" },"#, "3: no object `x` here; there are none"),
         (
