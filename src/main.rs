@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "a command line starts processes and reads the files it is given")]
 
 mod check;
+#[cfg(not(madsim))]
+mod memory;
 mod sweep;
 
 use clap::{Args, Parser, Subcommand};
@@ -35,6 +37,9 @@ enum What {
     Head(HeadArgs),
     /// Be a node of a cluster.
     Node(NodeArgs),
+    /// Show what is in the object stores of a running cluster.
+    #[cfg(not(madsim))]
+    Memory(memory::MemoryArgs),
 }
 
 /// Flags of `run`, shared by the commands that run.
@@ -83,6 +88,8 @@ fn main() -> ExitCode {
         }
         What::Sweep(args) => sweep::sweep(&args),
         What::Check(args) => check::check(&args),
+        #[cfg(not(madsim))]
+        What::Memory(args) => memory::memory(&args),
         #[cfg(not(madsim))]
         What::Head(args) => ended(mobula_sim::child::head(&args)),
         #[cfg(not(madsim))]

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a program has arguments, an environment and an exit code")]
 
 use clap::Parser;
-use mobula_runtime::{Context, Embedded, Env, Node, NodeSettings, Resources, Result, StartError};
+use mobula_runtime::{Context, Embedded, Env, Node, NodeSettings, RealConfig, Resources, Result, StartError};
 use mobula_sim::child::{self, NodeArgs};
 use std::future::Future;
 use std::process::ExitCode;
@@ -53,7 +53,11 @@ where
     F: Future<Output = Result<()>>,
 {
     let name = format!("driver-{}", std::process::id());
-    let real = Env::real(mobula_runtime::RealConfig { node: name.clone(), ..Default::default() })?;
+    let real = Env::real(RealConfig {
+        node: name.clone(),
+        disk_dir: Some(RealConfig::temporary_disk()),
+        ..Default::default()
+    })?;
     let settings = NodeSettings { name, resources: Resources::none(), ..NodeSettings::default() };
     let node = real.block_on(Node::join(&real.env, address, settings))?;
     let result = real.block_on(driver(node.context().clone()));

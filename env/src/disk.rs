@@ -7,9 +7,15 @@
 //! - a removal is durable after the next sync of any file; before, the file may come back.
 //!
 //! Killing a node is no power cut: the operating system lives on and keeps everything written.
+//!
+//! Directories that mean something only as long as one life of one node lasts, such as those of spilled objects, are
+//! [claimed](Disk::claim): the next life on the machine finds those that nobody claims any more and
+//! [removes](Disk::sweep) them.
 
+mod claim;
 #[cfg(not(madsim))]
 mod directory;
+mod faults;
 mod tree;
 
 use crate::backend::Place;
@@ -21,17 +27,33 @@ use mobula_protocol::ByteSize;
 use std::io;
 use std::path::{Component, Path};
 
+pub use claim::Claim;
+pub(crate) use faults::FaultyDisk;
+pub use faults::{DiskDamage, DiskFaults};
 pub(crate) use tree::Tree;
 
 /// The disk of a node; see [`Env::disk`].
 #[derive(Clone, Debug)]
 pub struct Disk {
     env: Env,
+    /// See [`Disk::within`].
+    root: Option<String>,
 }
 
 impl Disk {
     pub(crate) fn new(env: Env) -> Self {
-        Self { env }
+        Self { env, root: None }
+    }
+
+    /// The part of the machine's storage below `root`: in the real world a directory, relative to this disk's unless it
+    /// is absolute, and possibly on another device; in simulation a folder of the machine's one disk. Made when the
+    /// first file is written there.
+    pub fn within(&self, root: &str) -> Self {
+        let root = match &self.root {
+            Some(outer) if !root.starts_with('/') => format!("{outer}/{root}"),
+            _ => root.to_owned(),
+        };
+        Self { env: self.env.clone(), root: Some(root) }
     }
 
     /// Replaces the content of `path`, creating it if needed.
@@ -96,19 +118,37 @@ impl Disk {
         match self.env.place() {
             #[cfg(not(madsim))]
             Place::Real(real) => {
-                let Some(dir) = real.disk_dir().cloned() else {
-                    let message = format!("node {} has no disk directory", self.env.node());
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, message));
-                };
+                let dir = self.directory(real.disk_dir())?;
                 let path = path.to_owned();
                 real.compute(move || directory::run(&dir, &path, op).map_err(|e| crate::files::naming(&path, e))).await
             }
             Place::Simulated(sim) => {
                 // The time passes first: a node killed meanwhile has not written.
-                self.env.charge(resource, ByteSize(bytes as u64)).await;
-                lock(sim.disk()).run(path, op)
+                let slower = lock(sim.disk()).slower();
+                self.env.charge(resource, ByteSize(bytes as u64) * slower).await;
+                let folder = self.folder();
+                lock(sim.disk()).run(&folder, path, op)
             }
         }
+    }
+
+    /// The directory behind this disk, in the real world.
+    #[cfg(not(madsim))]
+    fn directory(&self, own: Option<&std::path::PathBuf>) -> io::Result<std::path::PathBuf> {
+        match (&self.root, own) {
+            (Some(root), _) if root.starts_with('/') => Ok(root.into()),
+            (root, Some(own)) => Ok(root.iter().fold(own.clone(), |own, root| own.join(root))),
+            (_, None) => {
+                let message = format!("node {} has no disk directory", self.env.node());
+                Err(io::Error::new(io::ErrorKind::Unsupported, message))
+            }
+        }
+    }
+
+    /// What its paths begin with on the simulated disk: nothing, or a folder with a `/` at its end.
+    fn folder(&self) -> String {
+        let trimmed = self.root.as_deref().unwrap_or_default().trim_matches('/');
+        if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") }
     }
 }
 

@@ -16,7 +16,9 @@ mod world;
 
 use crate::backend::simulator;
 use crate::compute::Costs;
+use crate::disk::{DiskDamage, DiskFaults};
 use crate::env::Env;
+use crate::log::lock;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
 use std::collections::BTreeMap;
@@ -233,6 +235,29 @@ impl SimHandle {
     pub async fn clock_jump(&self, name: &str, delta_nanos: i64) {
         self.note("clock_jump", format_args!("{name} {delta_nanos}"));
         self.world.machine(name).clock_jump(delta_nanos);
+    }
+
+    /// Changes how the machine's disk behaves from now on.
+    pub async fn disk_faults(&self, name: &str, faults: DiskFaults) {
+        self.note("disk_faults", format_args!("{name} {faults}"));
+        lock(self.world.machine(name).disk()).faults = faults;
+    }
+
+    /// How the machine's disk behaves now.
+    pub fn disk_faults_of(&self, name: &str) -> DiskFaults {
+        lock(self.world.machine(name).disk()).faults
+    }
+
+    /// Damages every file of the machine's disk whose path contains `part`, or removes it. Says how many.
+    pub async fn damage_files(&self, name: &str, part: &str, damage: DiskDamage) -> usize {
+        let damaged = lock(self.world.machine(name).disk()).damage(part, damage);
+        self.note("disk_damage", format_args!("{name} {damage} {damaged} files"));
+        damaged
+    }
+
+    /// The files of the machine's disk whose path contains `part`, with their lengths.
+    pub fn files(&self, name: &str, part: &str) -> Vec<(String, u64)> {
+        lock(self.world.machine(name).disk()).files(part)
     }
 
     async fn cut(&self, from: &str, to: &str, cut: bool) {

@@ -235,3 +235,29 @@ fn log_lines_go_to_the_sink() {
     assert!(lines[0].starts_with("0 ") && lines[0].ends_with(" A seal object 7"), "{}", lines[0]);
     assert_eq!(a.probes()["here"], 1);
 }
+
+#[test]
+fn a_claimed_directory_outlives_sweeps_and_is_swept_when_its_process_is_gone() {
+    let dir = std::env::temp_dir().join(format!("mobula-claims-{}", std::process::id()));
+    let config = RealConfig { disk_dir: Some(dir.clone()), threads: 1, ..RealConfig::default() };
+    let a = Env::real(config).unwrap();
+    a.block_on(async {
+        let disk = a.env.disk().within("spill");
+        assert_eq!(disk.sweep("life-").await.unwrap(), [] as [&str; 0], "there is nothing yet");
+        let claim = disk.claim("life-1").await.unwrap();
+        claim.disk().write("1", Bytes::from_static(b"0123")).await.unwrap();
+        assert_eq!(disk.claim("life-1").await.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        // What a killed process leaves: the lock file without the lock.
+        for dead in ["life-0", "other-0"] {
+            std::fs::create_dir_all(dir.join("spill").join(dead)).unwrap();
+            std::fs::write(dir.join("spill").join(dead).join("lock"), "").unwrap();
+        }
+        assert_eq!(disk.sweep("life-").await.unwrap(), ["life-0"]);
+        assert_eq!(disk.list("").await.unwrap(), ["life-1/1", "life-1/lock", "other-0/lock"]);
+        let absolute = a.env.disk().within(&dir.join("spill").to_string_lossy());
+        assert_eq!(absolute.read("life-1/1", 0, 9).await.unwrap(), "0123");
+        drop(claim);
+        assert_eq!(disk.list("").await.unwrap(), ["other-0/lock"], "given up");
+    });
+    std::fs::remove_dir_all(&dir).unwrap();
+}

@@ -178,6 +178,10 @@ pub enum Message {
     },
     /// Node to owner: I no longer have one.
     CopyRemoved(ObjectId),
+    /// The same, and it was dropped to make room because its task can make it again: that costs no budget.
+    CopyEvicted(ObjectId),
+    /// Owner to node: your copy is the primary one now, because the former one is lost: do not evict it.
+    Promote(ObjectId),
     /// Owner to node: nobody needs these any more, drop your copies.
     Free(Vec<ObjectId>),
 
@@ -220,6 +224,8 @@ impl Message {
             Self::Located { .. } => "Located",
             Self::CopyAdded { .. } => "CopyAdded",
             Self::CopyRemoved(_) => "CopyRemoved",
+            Self::CopyEvicted(_) => "CopyEvicted",
+            Self::Promote(_) => "Promote",
             Self::Free(_) => "Free",
             Self::BorrowAdd { .. } => "BorrowAdd",
             Self::BorrowRemove(_) => "BorrowRemove",

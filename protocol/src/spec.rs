@@ -186,6 +186,8 @@ pub enum TaskErrorKind {
     Freed,
     /// The value does not fit the node's store, now or ever (the message says which).
     StoreFull,
+    /// The node's store is full, and what is in it cannot be spilled: the disk is full or fails.
+    OutOfDisk,
     /// No live node can ever run it.
     Unschedulable,
     /// No function of that name is compiled into the node that was to run it.
@@ -217,6 +219,7 @@ impl TaskErrorKind {
             Self::NondeterministicReplay => "NondeterministicReplay",
             Self::Freed => "Freed",
             Self::StoreFull => "StoreFull",
+            Self::OutOfDisk => "OutOfDisk",
             Self::Unschedulable => "Unschedulable",
             Self::UnknownFunction => "UnknownFunction",
             Self::WrongType => "WrongType",
@@ -230,7 +233,10 @@ impl TaskErrorKind {
 
     /// Whether asking again later can give another answer.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::GetTimeout | Self::StoreFull | Self::ActorUnavailable | Self::TooManyPending)
+        matches!(
+            self,
+            Self::GetTimeout | Self::StoreFull | Self::OutOfDisk | Self::ActorUnavailable | Self::TooManyPending
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use crate::settings::{HeadSettings, NodeSettings};
 use mobula_env::{Env, MemoryNet, RealConfig, RealNet, RealNode};
 use mobula_protocol::member::MemberSettings;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
+use mobula_store::MemoryPolicy;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -39,6 +40,10 @@ pub struct EmbeddedNode {
     pub resources: Resources,
     /// The capacity of its store.
     pub store: ByteSize,
+    /// What happens to referenced primary copies when it is full.
+    pub memory_policy: MemoryPolicy,
+    /// See [`NodeSettings::spill`].
+    pub spill: Vec<String>,
     /// Free-form properties.
     pub labels: Labels,
 }
@@ -46,8 +51,16 @@ pub struct EmbeddedNode {
 impl EmbeddedNode {
     /// A node with some cpus and a store of 256 MiB.
     pub fn new(name: &str, cpus: u64) -> Self {
-        let store = NodeSettings::default().store;
-        Self { name: name.to_owned(), resources: Resources::cpus(cpus), store, labels: Labels::new() }
+        let NodeSettings { store, memory_policy, spill, .. } = NodeSettings::default();
+        let (name, resources, labels) = (name.to_owned(), Resources::cpus(cpus), Labels::new());
+        Self { name, resources, store, memory_policy, spill, labels }
+    }
+
+    /// The same with a store of so many bytes.
+    #[must_use]
+    pub fn object_store_memory(mut self, bytes: ByteSize) -> Self {
+        self.store = bytes;
+        self
     }
 }
 
@@ -92,6 +105,8 @@ impl Embedded {
             resources: node.resources.clone(),
             labels: node.labels.clone(),
             store: node.store,
+            memory_policy: node.memory_policy,
+            spill: node.spill.clone(),
             ..NodeSettings::default()
         };
         let joined = real.block_on(Node::join(&real.env, &self.head_address, settings))?;
@@ -142,6 +157,7 @@ impl Drop for Embedded {
 
 fn real(name: &str, net: &MemoryNet, seed: u64, threads: usize) -> Result<RealNode, StartError> {
     let net = RealNet::Memory(net.clone());
-    let config = RealConfig { node: name.to_owned(), seed, net, threads, ..RealConfig::default() };
+    let disk_dir = Some(RealConfig::temporary_disk());
+    let config = RealConfig { node: name.to_owned(), seed, net, threads, disk_dir, ..RealConfig::default() };
     Ok(Env::real(config)?)
 }

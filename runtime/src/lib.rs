@@ -12,6 +12,7 @@ mod local;
 mod node;
 mod objects;
 mod settings;
+mod spill;
 mod warm;
 mod wire;
 
@@ -36,7 +37,7 @@ pub use mobula_protocol::{
     Retries, TaskErrorKind, UnreconstructableReason, Violation,
 };
 pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
-pub use mobula_store::{Client, ClientError, StoreError, Usage};
+pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
 pub use node::{Ledger, Node, Question, crash};
 pub use settings::{HeadSettings, NodeSettings};
 

@@ -3,12 +3,16 @@
 use crate::Error;
 use crate::api::{Placed, value_hash};
 use crate::node::Input;
+use crate::settings::NodeSettings;
+use crate::spill::{SpillDisk, SpilledObject};
 use crate::warm::Warming;
 use bytes::Bytes;
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::{ByteSize, Nanos, ObjectId, ResultPlace, TaskErrorKind};
 use mobula_store::codec::Encoded;
-use mobula_store::{Arena, CopyKind, Region, StoreError, Table};
+use mobula_store::spill::{Place, SpillFailure};
+use mobula_store::table::{Admission, Restore, Ticket};
+use mobula_store::{Arena, CopyKind, Departed, ObjectState, Region, SpillSettings, StoreError, Table};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 
@@ -21,26 +25,34 @@ pub struct Objects {
     inbox: mpsc::UnboundedSender<Input>,
     grace: Nanos,
     warming: Warming,
+    /// Where what does not fit goes.
+    pub(crate) spill: SpillDisk,
 }
 
 impl Objects {
-    /// A table of `capacity` bytes: a memory mapping in the real world, plain memory in simulation.
+    /// A table as large as the settings say: a memory mapping in the real world, plain memory in simulation.
     ///
     /// # Errors
     /// A capacity that the machine does not have.
     pub(crate) fn new(
         env: &Env,
-        capacity: ByteSize,
-        grace: Nanos,
+        settings: &NodeSettings,
         inbox: mpsc::UnboundedSender<Input>,
     ) -> Result<Self, StoreError> {
         let arena = match env.world() {
-            WorldKind::Real => Arena::memfd(capacity)?,
-            WorldKind::Turmoil | WorldKind::Madsim => Arena::heap(capacity)?,
+            WorldKind::Real => Arena::memfd(settings.store)?,
+            WorldKind::Turmoil | WorldKind::Madsim => Arena::heap(settings.store)?,
         };
+        let spill = SpillSettings::for_store(settings.store, settings.memory_policy, settings.spill.len());
         let warming = Warming::start(env, &arena);
-        let table = Arc::new(Mutex::new(Table::new(arena)));
-        Ok(Self { table, room: Arc::new(Notify::new()), inbox, grace, warming })
+        Ok(Self {
+            table: Arc::new(Mutex::new(Table::with(arena, spill))),
+            room: Arc::new(Notify::new()),
+            inbox,
+            grace: settings.store_grace,
+            warming,
+            spill: SpillDisk::new(env, &settings.spill),
+        })
     }
 
     /// The table. A poisoned lock is taken over: its holder panicked, which ends the run elsewhere.
@@ -68,27 +80,56 @@ impl Objects {
         let created = table.create(now, object, size, kind);
         self.warming.look(table.arena());
         drop(table);
-        let (result, evicted) = match created {
-            Ok(created) => (Ok(created.region), created.evicted),
-            // Copies may have gone for it in vain.
-            Err(StoreError::Full { needed, capacity, in_use, largest_free, evicted }) => {
-                let evicted_now = evicted.clone();
-                (Err(StoreError::Full { needed, capacity, in_use, largest_free, evicted }), evicted_now)
+        match created {
+            Ok(created) => {
+                self.report(created.evicted);
+                Ok(created.region)
             }
-            Err(why) => (Err(why), Vec::new()),
-        };
-        if !evicted.is_empty() {
-            // The loop tells the owners. If it is gone, so is the node.
-            let _ = self.inbox.send(Input::Evicted(evicted));
+            Err(why) => {
+                self.starved(&why);
+                Err(why)
+            }
         }
-        result
     }
 
-    /// Puts a result or a put where it belongs: inline if it is small, else into the store as the primary copy. Waits for
-    /// room up to the grace time.
+    /// Makes room for a spilled object.
     ///
     /// # Errors
-    /// `StoreFull` when there was none.
+    /// As [`Objects::create`], and it is not on disk.
+    pub(crate) fn restore(&self, now: Nanos, object: ObjectId) -> Result<(Place, Region), StoreError> {
+        let restore = self.table().restore(now, object);
+        match restore {
+            Ok(Restore { place, region, evicted }) => {
+                self.report(evicted);
+                Ok((place, region))
+            }
+            Err(why) => {
+                self.starved(&why);
+                Err(why)
+            }
+        }
+    }
+
+    /// Tells the loop what left memory, so that it tells the owners.
+    fn report(&self, departed: Vec<Departed>) {
+        if !departed.is_empty() {
+            // If the loop is gone, so is the node.
+            let _ = self.inbox.send(Input::Departed(departed));
+        }
+    }
+
+    /// A creation found no room: copies may have gone in vain, and the loop is to look for something to spill.
+    fn starved(&self, why: &StoreError) {
+        if let StoreError::Full { evicted, .. } = why {
+            self.report(evicted.clone());
+            let _ = self.inbox.send(Input::Tick);
+        }
+    }
+
+    /// Puts a result or a put where it belongs: inline if it is small, else into the store as the primary copy. Waits for room while something is being spilled, and else up to the grace time.
+    ///
+    /// # Errors
+    /// `StoreFull` when there was none; `OutOfDisk` when nothing could be spilled because of the disk.
     pub(crate) async fn place(
         &self,
         env: &Env,
@@ -119,25 +160,113 @@ impl Objects {
         self.table().get(now, object).map_or(0, |view| value_hash(&view))
     }
 
+    /// Room for a primary copy; none is needed if the same task has made it before.
     async fn reserve(&self, env: &Env, object: ObjectId, size: ByteSize) -> Result<Option<Region>, Error> {
-        let deadline = env.now() + self.grace;
+        let now = env.now();
+        let mut why = None;
+        if !self.table().is_queueing() {
+            match self.create(now, object, size, CopyKind::Primary) {
+                Ok(region) => return Ok(Some(region)),
+                Err(StoreError::Duplicate { state, .. }) if is_readable(state) => return Ok(None),
+                Err(StoreError::Duplicate { .. }) => self.forget_spilled(object),
+                Err(error) if !error.may_pass() => why = Some(error),
+                Err(_) => {}
+            }
+        }
+        match why {
+            Some(why) => Err(store_error(object, &why)),
+            None => self.queue(env, object, size).await,
+        }
+    }
+
+    async fn queue(&self, env: &Env, object: ObjectId, size: ByteSize) -> Result<Option<Region>, Error> {
+        let ticket = self.table().enqueue(env.now(), size);
+        let mut queued = Queued { env, objects: self, ticket: Some(ticket) };
         loop {
             // Registered before the attempt, so that room made in between is not missed.
             let room = self.room.notified();
-            let why = match self.create(env.now(), object, size, CopyKind::Primary) {
-                Ok(region) => return Ok(Some(region)),
-                Err(StoreError::Duplicate { .. }) => return Ok(None),
-                Err(why) => why,
-            };
-            let left = deadline.saturating_sub(env.now());
-            if !why.may_pass() || left == Nanos::ZERO || env.timeout(left, room).await.is_err() {
-                return Err(Error::new(TaskErrorKind::StoreFull, format!("{object}: {why}")));
+            let admission = self.table().admit(env.now(), ticket, (object, size, CopyKind::Primary), self.grace);
+            match admission {
+                Admission::Granted(created) => {
+                    queued.ticket = None;
+                    self.freed();
+                    self.report(created.evicted);
+                    return Ok(Some(created.region));
+                }
+                Admission::Refused(StoreError::Duplicate { state, .. }) => {
+                    queued.ticket = None;
+                    self.freed();
+                    if is_readable(state) {
+                        return Ok(None);
+                    }
+                    self.forget_spilled(object);
+                    return Box::pin(self.queue(env, object, size)).await;
+                }
+                Admission::Refused(why) => {
+                    queued.ticket = None;
+                    self.freed();
+                    self.starved(&why);
+                    return Err(store_error(object, &why));
+                }
+                Admission::Wait(until, departed) => {
+                    self.report(departed);
+                    let _ = self.inbox.send(Input::Tick);
+                    let wait = until.saturating_sub(env.now());
+                    // Woken or not, it is tried again.
+                    let _ = env.timeout(wait, room).await;
+                }
             }
         }
+    }
+
+    /// An earlier attempt of the same task left its result on disk: the new one takes its place.
+    fn forget_spilled(&self, object: ObjectId) {
+        self.table().delete(object);
     }
 
     /// The bytes of a sealed object, as a view that keeps them where they are.
     pub(crate) fn bytes(&self, now: Nanos, object: ObjectId) -> Option<Bytes> {
         self.table().get(now, object).map(|view| view.bytes())
     }
+
+    /// An object on this node's disk, for other nodes. `None` if it is not there, or not readable any more: then the loop
+    /// was told.
+    pub(crate) async fn spilled(&self, object: ObjectId) -> Option<SpilledObject> {
+        let place = self.table().place(object)?;
+        let opened = self.spill.open(object, place).await;
+        opened.inspect_err(|why| self.unreadable(object, place, why)).ok()
+    }
+
+    /// A spilled copy that cannot be read is none.
+    pub(crate) fn unreadable(&self, object: ObjectId, place: Place, why: &SpillFailure) {
+        let _ = self.inbox.send(Input::SpillLost { object, place, why: why.clone() });
+    }
+}
+
+/// A place in the table's queue; given up when it is dropped.
+struct Queued<'a> {
+    env: &'a Env,
+    objects: &'a Objects,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.objects.table().leave(self.env.now(), ticket);
+            self.objects.freed();
+        }
+    }
+}
+
+fn is_readable(state: ObjectState) -> bool {
+    matches!(state, ObjectState::Creating | ObjectState::Sealed | ObjectState::Spilling)
+}
+
+fn store_error(object: ObjectId, why: &StoreError) -> Error {
+    let kind = match why {
+        StoreError::OutOfDisk { .. } => TaskErrorKind::OutOfDisk,
+        _ => TaskErrorKind::StoreFull,
+    };
+    Error::new(kind, format!("{object}: {why}"))
 }

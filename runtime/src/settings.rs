@@ -2,6 +2,7 @@
 
 use mobula_protocol::owner::DEFAULT_LINEAGE_LIMIT;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
+use mobula_store::MemoryPolicy;
 
 /// Settings of one node.
 #[derive(Clone, Debug)]
@@ -14,10 +15,15 @@ pub struct NodeSettings {
     pub labels: Labels,
     /// Capacity of its object store.
     pub store: ByteSize,
+    /// What happens to referenced primary copies when it is full.
+    pub memory_policy: MemoryPolicy,
+    /// Directories for spilled objects, written to in turn: relative to the node's disk or absolute. With none, nothing
+    /// is spilled, and a full store refuses what does not fit.
+    pub spill: Vec<String>,
     /// Results up to this many bytes travel in messages and live with their owner; larger ones stay in the store of the
     /// node that made them. Ray's limit is the same 100 KiB.
     pub inline: ByteSize,
-    /// How long a new object waits for room in a full store before its task fails.
+    /// How long a new object waits in a full store in which nothing is being spilled, before its task fails.
     pub store_grace: Nanos,
     /// How long a join is tried, and how long a node goes on without hearing from its head.
     pub head_grace: Nanos,
@@ -35,6 +41,8 @@ impl Default for NodeSettings {
             resources: Resources::cpus(1),
             labels: Labels::new(),
             store: ByteSize(256 << 20),
+            memory_policy: MemoryPolicy::Spill,
+            spill: vec!["spill".to_owned()],
             inline: ByteSize(100 << 10),
             store_grace: Nanos::secs(2),
             head_grace: Nanos::secs(10),

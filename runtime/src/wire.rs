@@ -1,7 +1,7 @@
 //! How requests look as bytes: MessagePack of the protocol's own types, inside the one rpc service of `env`.
 //!
-//! Two methods: `Join` carries a [`JoinRequest`] before a node has an identity, `Exchange` an [`Envelope`] of messages
-//! between two incarnations. MessagePack, because another language can read it.
+//! `Join` carries a [`JoinRequest`] before a node has an identity, `Exchange` an [`Envelope`] of messages between two
+//! incarnations, `Memory` asks a node what is in its store. MessagePack, because another language can read it.
 
 use bytes::Bytes;
 use mobula_env::{RpcCode, RpcStatus};
@@ -14,6 +14,9 @@ use serde::de::DeserializeOwned;
 pub const JOIN: &str = "Join";
 /// Method name of [`Envelope`] to [`Ack`].
 pub const EXCHANGE: &str = "Exchange";
+
+/// Method name of nothing to [`MemoryReport`](crate::MemoryReport): for people, from any process.
+pub const MEMORY: &str = "Memory";
 
 /// What a join is answered with.
 pub type JoinAnswer = Result<Joined, JoinError>;
@@ -43,6 +46,8 @@ pub enum Request {
     Join(JoinRequest),
     /// Messages from an incarnation.
     Exchange(Envelope),
+    /// What is in the store?
+    Memory,
 }
 
 impl Request {
@@ -54,8 +59,9 @@ impl Request {
         match method {
             JOIN => Ok(Self::Join(read(body)?)),
             EXCHANGE => Ok(Self::Exchange(read(body)?)),
+            MEMORY => Ok(Self::Memory),
             other => {
-                let message = format!("no method `{other}`; there are `{JOIN}` and `{EXCHANGE}`");
+                let message = format!("no method `{other}`; there are `{JOIN}`, `{EXCHANGE}` and `{MEMORY}`");
                 Err(RpcStatus::new(RpcCode::NotFound, message))
             }
         }

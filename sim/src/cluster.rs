@@ -4,10 +4,12 @@ use crate::fault::{FaultError, NodeState};
 use crate::spec::{ClusterSettings, DRIVER, HEAD, NodeSpec, SpecError};
 use crate::world::{Lives, World};
 use mobula_env::{Env, WorldKind};
-use mobula_protocol::{Nanos, ObjectId};
+use mobula_protocol::Nanos;
 use mobula_runtime::{Context, Node, Question};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+mod storage;
 
 /// A running cluster, as its driver sees it. Cheap to clone.
 ///
@@ -248,27 +250,6 @@ impl Cluster {
                 return Err(FaultError::NotJoined { missing: missing.into_iter().flatten().collect(), waited });
             }
             self.env().sleep(Nanos::millis(10)).await;
-        }
-    }
-
-    /// Drops a node's copy of an object, as a full store would; with `force` also a primary one. Says whether there was
-    /// one.
-    ///
-    /// # Errors
-    /// No such node; unsupported in the real world, where the nodes are other processes.
-    pub async fn evict(&self, node: &str, object: ObjectId, force: bool) -> Result<bool, FaultError> {
-        self.known(&[node])?;
-        let context = self.contexts().into_iter().find(|(name, _)| name == node).map(|(_, context)| context);
-        match (context, self.world()) {
-            (Some(context), _) => {
-                let evicted = context.ask(|reply| Question::Evict(object, force, reply)).await;
-                // A node that is gone has no copy any more.
-                Ok(evicted.unwrap_or(false))
-            }
-            (None, WorldKind::Real) => {
-                Err(self.skip(format!("evict {object} from {node}"), "it would need a message that asks the node"))
-            }
-            (None, _) => Ok(false),
         }
     }
 

@@ -38,6 +38,6 @@ mod world;
 
 pub use cluster::Cluster;
 pub use fault::{FaultError, NodeState};
-pub use mobula_env::WorldKind;
+pub use mobula_env::{DiskDamage, DiskFaults, WorldKind};
 pub use run::{RunFailure, RunOptions, RunReport, run};
 pub use spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec, SpecError};

@@ -2,7 +2,7 @@
 
 use mobula_protocol::member::{MemberSettings, SettingsError};
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
-use mobula_runtime::{HeadSettings, NodeSettings};
+use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings};
 use std::collections::BTreeSet;
 
 /// The name of the machine on which the head runs, for fault verbs.
@@ -51,6 +51,10 @@ pub struct ClusterSettings {
     pub lineage: ByteSize,
     /// The capacity of the driver's store.
     pub driver_store: ByteSize,
+    /// What happens to referenced primary copies when a store is full.
+    pub memory_policy: MemoryPolicy,
+    /// Directories for spilled objects, on each node's disk; with none, nothing is spilled.
+    pub spill: Vec<String>,
 }
 
 /// The simulated network between two machines. The real world uses the network it has.
@@ -180,6 +184,8 @@ impl ClusterSettings {
             resources: spec.resources.clone(),
             labels: spec.labels.clone(),
             store: spec.store,
+            memory_policy: self.memory_policy,
+            spill: self.spill.clone(),
             inline: self.inline,
             store_grace: self.store_grace,
             lineage: self.lineage,
@@ -210,6 +216,8 @@ impl Default for ClusterSettings {
             store_grace: node.store_grace,
             lineage: node.lineage,
             driver_store: node.store,
+            memory_policy: node.memory_policy,
+            spill: node.spill,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the store refuses, and why.
 
-use crate::ObjectState;
+use crate::{Departed, ObjectState};
 use mobula_protocol::{ByteSize, ObjectId};
 
 /// A refusal of the arena or of the table. Every one is expected (decision D8, first kind): the store itself is
@@ -39,8 +39,25 @@ pub enum StoreError {
         in_use: ByteSize,
         /// The longest range one object could have had; less than `capacity - in_use` when memory is fragmented.
         largest_free: ByteSize,
-        /// Cached copies given up in vain. They are gone: whoever tracks copies must hear of them.
-        evicted: Vec<ObjectId>,
+        /// Copies given up in vain. They are gone: whoever tracks copies must hear of them.
+        evicted: Vec<Departed>,
+    },
+    /// No room, and what could go cannot be written to disk.
+    #[error(
+        "the store is full and cannot spill: {needed} needed of {capacity}, and no directory can be written to, \
+         last because {why}"
+    )]
+    OutOfDisk {
+        /// Bytes that were needed, rounded up to the arena's unit.
+        needed: ByteSize,
+        /// The budget.
+        capacity: ByteSize,
+        /// Whether the disk is full, or else fails.
+        full: bool,
+        /// The last failure.
+        why: String,
+        /// As in [`StoreError::Full`].
+        evicted: Vec<Departed>,
     },
     /// An object of this name is here already.
     #[error("object {id} exists already and is {state}")]
@@ -77,8 +94,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later, when other objects have gone.
+    /// Whether the same call may succeed later, when other objects have gone or, for a disk, when there is room again.
     pub fn may_pass(&self) -> bool {
-        matches!(self, Self::Full { needed, capacity, .. } if needed <= capacity)
+        match self {
+            Self::Full { needed, capacity, .. } => needed <= capacity,
+            Self::OutOfDisk { .. } => true,
+            _ => false,
+        }
     }
 }

@@ -4,10 +4,14 @@ pub mod arena;
 pub mod client;
 pub mod codec;
 mod error;
+pub mod spill;
 mod sync;
 pub mod table;
 
 pub use arena::{ALIGN, Arena, Region, View};
 pub use client::{Client, ClientError, Session};
 pub use error::StoreError;
-pub use table::{CopyKind, Created, ObjectInfo, ObjectState, Table, Usage};
+pub use spill::{MemoryPolicy, SpillSettings};
+pub use table::{
+    CopyKind, Created, Departed, DepartedCounts, Departure, ObjectInfo, ObjectState, OwnerUsage, Table, Usage,
+};

@@ -35,6 +35,16 @@ pub struct RealConfig {
     pub threads: usize,
 }
 
+impl RealConfig {
+    /// A directory for [`RealConfig::disk_dir`] among the machine's temporary files, the same for all processes of a
+    /// user.
+    pub fn temporary_disk() -> PathBuf {
+        use std::os::unix::fs::MetadataExt;
+        let user = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+        std::env::temp_dir().join(format!("mobula-{user}"))
+    }
+}
+
 impl Default for RealConfig {
     fn default() -> Self {
         Self {

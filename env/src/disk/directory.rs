@@ -37,7 +37,9 @@ pub(super) fn run(dir: &Path, path: &str, op: Op) -> io::Result<Answer> {
         },
         Op::List => {
             let mut paths = Vec::new();
-            collect(dir, dir, &mut paths)?;
+            if dir.is_dir() {
+                collect(dir, dir, &mut paths)?;
+            }
             paths.retain(|found| found.starts_with(path));
             paths.sort();
             return Ok(Answer::Paths(paths));

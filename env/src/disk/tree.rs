@@ -41,12 +41,7 @@ impl Tree {
                 return Ok(Answer::Bytes(Bytes::copy_from_slice(&visible[start..end])));
             }
             Op::Len => return Ok(Answer::Len(self.existing(path)?.visible.len() as u64)),
-            Op::Remove => {
-                if self.names.remove(path).is_some() {
-                    self.removed.insert(path.to_owned());
-                }
-                self.collect();
-            }
+            Op::Remove => self.remove(path),
             Op::List => {
                 let from = self.names.range(path.to_owned()..);
                 let paths = from.map(|(name, _)| name).take_while(|name| name.starts_with(path)).cloned().collect();
@@ -62,6 +57,26 @@ impl Tree {
             }
         }
         Ok(Answer::Done)
+    }
+
+    pub(crate) fn remove(&mut self, path: &str) {
+        if self.names.remove(path).is_some() {
+            self.removed.insert(path.to_owned());
+        }
+        self.collect();
+    }
+
+    /// All files and their lengths, sorted by path.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        let len = |inode| self.contents.get(inode).map_or(0, |content| content.visible.len() as u64);
+        self.names.iter().map(move |(path, inode)| (path.as_str(), len(inode)))
+    }
+
+    /// Changes what is visible of `path`, if it exists.
+    pub(crate) fn change(&mut self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        if let Ok(content) = self.existing(path) {
+            change(&mut content.visible);
+        }
     }
 
     /// Back to what was synced.

@@ -3,7 +3,7 @@
 use super::{DRIVER, SimConfig};
 use crate::backend::{Place, simulator};
 use crate::compute::{Costs, Queues, Resource};
-use crate::disk::Tree;
+use crate::disk::FaultyDisk;
 use crate::env::{Env, Life};
 use crate::log::{Record, lock};
 use futures_util::future::BoxFuture;
@@ -58,7 +58,7 @@ pub(crate) struct Machine {
     pub(crate) name: Arc<str>,
     pub(crate) cores: u32,
     pub(crate) boot: Option<Boot>,
-    disk: Mutex<Tree>,
+    disk: Mutex<FaultyDisk>,
     wall_offset: Arc<AtomicI64>,
     power: Mutex<Power>,
     gate: Arc<Gate>,
@@ -67,7 +67,7 @@ pub(crate) struct Machine {
 impl World {
     pub(crate) fn new(config: SimConfig) -> Arc<Self> {
         let record = Arc::new(Record::simulated(config.trace));
-        let driver = Machine::new(DRIVER, config.cores, None);
+        let driver = Machine::new(DRIVER, config.cores, None, config.seed);
         Arc::new(Self {
             simulator: simulator::Shared::default(),
             record,
@@ -88,7 +88,7 @@ impl World {
     pub(crate) fn add_machine(&self, name: &str, cores: u32, boot: Boot) {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
         assert!(!name.is_empty() && name.chars().all(plain), "`{name}` is no node name: use letters, digits and `-`");
-        let machine = Arc::new(Machine::new(name, cores, Some(boot)));
+        let machine = Arc::new(Machine::new(name, cores, Some(boot), self.config.seed));
         let before = lock(&self.machines).insert(name.to_owned(), machine);
         assert!(before.is_none(), "there is a node `{name}` already");
     }
@@ -130,6 +130,7 @@ impl World {
     /// A new life of `machine`: what the simulators put into a boot function.
     pub(crate) fn life(self: &Arc<Self>, machine: &Arc<Machine>, runtime: simulator::Runtime) -> Env {
         machine.power_on();
+        lock(&machine.disk).new_life();
         Env::new(Life {
             node: machine.name.clone(),
             kind: simulator::KIND,
@@ -149,12 +150,12 @@ impl World {
 }
 
 impl Machine {
-    fn new(name: &str, cores: u32, boot: Option<Boot>) -> Self {
+    fn new(name: &str, cores: u32, boot: Option<Boot>, seed: u64) -> Self {
         Self {
             name: name.into(),
             cores,
             boot,
-            disk: Mutex::default(),
+            disk: Mutex::new(FaultyDisk::new(seed, name)),
             wall_offset: Arc::default(),
             // Until its first boot: nobody can connect to a host the simulator does not know yet.
             power: Mutex::new(Power::Killed),
@@ -181,6 +182,11 @@ impl Machine {
 
     pub(crate) fn power_cut(&self) {
         lock(&self.disk).power_cut();
+    }
+
+    /// The disk, for faults.
+    pub(crate) fn disk(&self) -> &Mutex<FaultyDisk> {
+        &self.disk
     }
 
     pub(crate) fn clock_jump(&self, delta_nanos: i64) {
@@ -261,7 +267,7 @@ impl SimPlace {
         self.world.config.costs
     }
 
-    pub(crate) fn disk(&self) -> &Mutex<Tree> {
+    pub(crate) fn disk(&self) -> &Mutex<FaultyDisk> {
         &self.machine.disk
     }
 

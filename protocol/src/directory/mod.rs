@@ -22,6 +22,8 @@
 //! - The last [`Notify`] to a subscriber since it subscribed equals [`Directory::locate`], after every call.
 //! - A subscriber is told at once when it subscribes, `Pending` included, and afterwards only of changes; a further
 //!   copy is such a change, because a finished receiver is the next source of a broadcast (Hoplite, SIGCOMM'21).
+//! - One of the copies is the *primary* one, which its node keeps: the first, and when that is lost the next in id order,
+//!   which is then promoted. So a value that cannot be made again is not evicted from the last node that has it (I19).
 //! - `Stored` is never empty: an object without a copy is `Pending`, and whoever removed the last copy is told so.
 //! - The death of a node costs time in proportion to what it held and asked for, not to the number of objects.
 //!
@@ -89,6 +91,8 @@ pub struct Directory {
     objects: Map<ObjectId, Entry>,
     /// Who has copies of what. The other direction of `Located::Stored::copies`.
     held: BTreeMap<Incarnation, BTreeSet<ObjectId>>,
+    /// See [`Directory::take_promoted`].
+    promoted: Vec<(Incarnation, ObjectId)>,
     /// Who asks for what. The other direction of `Entry::subscribers`.
     asked: BTreeMap<Incarnation, BTreeSet<ObjectId>>,
 }
@@ -98,6 +102,8 @@ struct Entry {
     located: Located,
     /// If pending after a loss: the size the lost copies had, by which a late copy is recognised.
     lost: Option<ByteSize>,
+    /// If stored: whose copy must not be evicted, because the owner counts on it.
+    primary: Option<Incarnation>,
     /// In id order.
     subscribers: Vec<Incarnation>,
 }
@@ -105,7 +111,7 @@ struct Entry {
 impl Entry {
     /// What being absent from the map means.
     const fn pending() -> Self {
-        Self { located: Located::Pending, lost: None, subscribers: Vec::new() }
+        Self { located: Located::Pending, lost: None, primary: None, subscribers: Vec::new() }
     }
 
     fn is_pending(&self) -> bool {
@@ -144,6 +150,7 @@ impl Directory {
                 self.held.entry(*at).or_default().insert(object);
                 dropped.retain(|old| old != at);
             }
+            entry.primary = entry.copies().first().copied();
             entry.tell_all(object, out);
         }
         self.drop_if_pending(object);
@@ -179,6 +186,9 @@ impl Directory {
             Located::Pending if entry.lost == Some(size) => {
                 entry.lost = None;
                 entry.located = Located::Stored { size, copies: vec![at] };
+                // It was fetched from a copy that is gone.
+                entry.primary = Some(at);
+                self.promoted.push((at, object));
                 Added::Found
             }
             _ => return Added::Refused,
@@ -199,9 +209,19 @@ impl Directory {
             entry.lost = Some(*size);
             entry.located = Located::Pending;
         }
+        let heir = entry.copies().first().copied();
+        if entry.primary == Some(at) {
+            entry.primary = heir;
+            self.promoted.extend(heir.map(|heir| (heir, object)));
+        }
         unlink(&mut self.held, at, object);
         entry.tell_all(object, out);
         if last { Gone::Last } else { Gone::Still }
+    }
+
+    /// The copies that became the primary ones since the last call: whoever has them must be told not to evict them.
+    pub fn take_promoted(&mut self) -> Vec<(Incarnation, ObjectId)> {
+        std::mem::take(&mut self.promoted)
     }
 
     /// A node was declared dead: its copies are gone and it no longer asks. Returns the objects whose last copy that
@@ -299,6 +319,8 @@ impl Directory {
             let fine = sorted(copies)
                 && sorted(&entry.subscribers)
                 && stored != copies.is_empty()
+                && entry.primary.is_some() == stored
+                && entry.primary.is_none_or(|primary| copies.contains(&primary))
                 && (entry.lost.is_none() || entry.located == Located::Pending)
                 && !entry.is_pending()
                 && known(&self.held, copies)

@@ -202,3 +202,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_copy_that_is_left_becomes_the_primary_one() {
+    let (mut directory, mut out) = (Directory::default(), Vec::new());
+    let (x, size) = (object(1), ByteSize(10));
+    directory.stored(x, size, node(2), &mut out);
+    directory.copy_added(x, node(1), size, &mut out);
+    directory.copy_added(x, node(3), size, &mut out);
+    directory.copy_removed(x, node(1), &mut out);
+    assert!(directory.take_promoted().is_empty(), "the primary one is where it was");
+    directory.node_died(node(2), &mut out);
+    assert_eq!(directory.take_promoted(), [(node(3), x)]);
+    directory.copy_removed(x, node(3), &mut out);
+    assert!(directory.take_promoted().is_empty(), "nothing is left to promote");
+    directory.copy_added(x, node(4), size, &mut out);
+    assert_eq!(directory.take_promoted(), [(node(4), x)], "a copy that was on its way");
+    directory.check().unwrap();
+}

@@ -85,6 +85,17 @@ impl Owner {
         }
     }
 
+    /// A node dropped a primary copy because its task can run again. If it was the last, the task gets one more loss to
+    /// spend: making room is not what the budget is for.
+    pub(super) fn copy_evicted(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
+        if self.directory.copies(object) == [at]
+            && let Some(task) = self.tasks.get_mut(&object.task)
+        {
+            task.losses_left = task.losses_left.map(|left| left.saturating_add(1));
+        }
+        self.copy_removed(object, at, out);
+    }
+
     /// Records the references inside a value that now exists: they live at least as long as it does. Those of a lost
     /// value that it replaces are let go. `lent` says that the sender has registered this process with the owners of
     /// those that are not ours.

@@ -258,6 +258,10 @@ impl Owner {
     /// Hands the directory's notifications on.
     fn tell(&mut self, out: &mut Vec<Effect>) {
         out.extend(self.news.drain(..).map(|Notify { to, object, located }| Effect::Notify { to, object, located }));
+        let promoted = self.directory.take_promoted();
+        // A node that has just died has none of the copies that are left, but others may have died since.
+        let living = promoted.into_iter().filter(|(at, _)| !self.dead.contains(at));
+        out.extend(living.map(|(at, object)| Effect::Promote { at, object }));
     }
 
     fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
@@ -295,6 +299,7 @@ impl Machine for Owner {
             Event::CopyRemoved { object, at } => self.copy_removed(object, at, out),
             Event::Await { object, token } => self.await_value(object, token, out),
             Event::Unawait { object, token } => self.unawait(object, token),
+            Event::CopyEvicted { object, at } => self.copy_evicted(object, at, out),
             Event::ForeignLocated { object, located } => self.foreign_located(object, located, out),
             Event::NodeDied(dead) => self.node_died(dead, out),
             Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),

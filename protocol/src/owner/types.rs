@@ -103,6 +103,13 @@ pub enum Event {
         /// Where.
         at: Incarnation,
     },
+    /// The same, and it dropped it to make room because its task can make it again.
+    CopyEvicted {
+        /// The object.
+        object: ObjectId,
+        /// Where.
+        at: Incarnation,
+    },
     /// The application waits until an object of ours is no longer pending, and is told once by [`Effect::Exists`]. Wants
     /// the object as [`Event::Subscribe`] does.
     Await {
@@ -223,6 +230,13 @@ pub enum Effect {
         token: Token,
         /// Its value, where its copies are, or why it failed.
         located: Located,
+    },
+    /// To a node: your copy is the primary one now, keep it.
+    Promote {
+        /// The node.
+        at: Incarnation,
+        /// The object.
+        object: ObjectId,
     },
     /// To a node: drop these copies.
     Free {

@@ -73,6 +73,12 @@ impl Pull {
         copies.iter().copied().filter(|at| self.is_holder(*at)).collect()
     }
 
+    /// Whether `object` can be restored from this node's disk: its owner still counts on a copy of a known size.
+    fn is_restorable(&self, object: ObjectId) -> bool {
+        let known = self.objects.get(&object).is_some_and(|entry| matches!(entry.known, Some(Located::Stored { .. })));
+        known && self.spilled.contains(&object)
+    }
+
     fn is_holder(&self, at: Incarnation) -> bool {
         at.node != self.own.node && !self.dead_nodes.contains(at)
     }
@@ -127,7 +133,7 @@ impl Pull {
     fn reclassify(&mut self, object: ObjectId) {
         let local = self.is_local(object);
         let copies = self.objects.get(&object).map_or(&[] as &[_], Object::copies);
-        let fetchable = copies.iter().any(|at| self.is_holder(*at));
+        let fetchable = copies.iter().any(|at| self.is_holder(*at)) || self.is_restorable(object);
         let orphan = !local && self.dead_owners.contains(object.owner());
         let Some(entry) = self.objects.get_mut(&object) else { return };
         if orphan && !matches!(entry.known, Some(Located::Inline(_) | Located::Failed(_))) {
@@ -163,14 +169,15 @@ impl Pull {
 
     /// Starts, keeps, replaces or ends the object's fetch, whichever its state asks for.
     fn pursue(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
-        let holders = self.holders(object);
+        let restore = self.is_restorable(object);
+        let holders = if restore { Vec::new() } else { self.holders(object) };
         let Some(entry) = self.objects.get_mut(&object) else { return };
         let size = match entry.known {
             Some(Located::Stored { size, .. }) if entry.active > 0 && entry.class == Class::Fetchable => Some(size),
             _ => None,
         };
         match &mut entry.fetch {
-            Some(fetch) if size == Some(fetch.size) => {
+            Some(fetch) if size == Some(fetch.size) && fetch.holders.is_empty() == restore => {
                 let attempt = fetch.attempt;
                 if fetch.holders != holders {
                     fetch.holders.clone_from(&holders);
@@ -195,7 +202,10 @@ impl Pull {
         self.attempts = self.attempts.wrapping_add(1);
         let attempt = Attempt(self.attempts);
         entry.fetch = Some(Fetch { attempt, size, holders: holders.clone() });
-        out.push(Effect::Fetch { object, attempt, size, holders });
+        out.push(match restore {
+            true => Effect::Restore { object, attempt },
+            false => Effect::Fetch { object, attempt, size, holders },
+        });
     }
 
     fn back_off(&mut self, now: Nanos, object: ObjectId) {
@@ -216,6 +226,7 @@ impl Pull {
     pub(super) fn fetched(&mut self, object: ObjectId, attempt: Attempt, out: &mut Vec<Effect>) {
         let Some(fetch) = self.current(object, attempt) else { return };
         self.local.insert(object, fetch.size);
+        self.spilled.remove(&object);
         self.reconcile(object, out);
     }
 

@@ -6,8 +6,8 @@
 //!
 //! A *bundle* is the set of objects that one get, one wait or one task needs here together. An object is *here* when
 //! the owner sent its value inline or when it is sealed in this node's store; *fetchable* when its owner names a
-//! living holder other than this node; *unknown* otherwise (no answer yet, not created yet, lost and being rebuilt,
-//! or its holders are all dead).
+//! living holder other than this node, or when it was spilled to this node's disk and its owner still counts on it;
+//! *unknown* otherwise (no answer yet, not created yet, lost and being rebuilt, or its holders are all dead).
 //!
 //! | state of a bundle | means | holds memory |
 //! | --- | --- | --- |
@@ -54,6 +54,8 @@
 //! - An attempt fails only for want of memory, or with wrong bytes. It is repeated after a wait that doubles from
 //!   [`BACKOFF_FIRST`] to [`BACKOFF_LAST`], or as soon as there is more memory.
 //! - It never gives up while the owner lists a copy. Membership decides who is dead, not a timer here.
+//! - An object that was spilled here is *restored* before any other node is asked for it. Restores are admitted like
+//!   fetches.
 //! - Attempts are numbered by one counter for the whole node, so numbers of one object rise even if all else about it
 //!   was forgotten. An event of any but the current attempt changes nothing. (The counter wraps after 2^32 fetches,
 //!   when no event is so late; attempts are compared for equality only.)
@@ -108,6 +110,8 @@ pub struct Pull {
     held: ByteSize,
     /// Everything sealed in this node's store.
     local: BTreeMap<ObjectId, ByteSize>,
+    /// What is on this node's disk and not in its store.
+    spilled: BTreeSet<ObjectId>,
     /// Everything some bundle wants or holds.
     objects: BTreeMap<ObjectId, Object>,
     bundles: BTreeMap<BundleId, Bundle>,
@@ -152,9 +156,17 @@ impl Machine for Pull {
             Event::Started { bundle } => self.set_queued(bundle, false),
             Event::Local { object, size } => {
                 self.local.insert(object, size);
+                self.spilled.remove(&object);
                 self.reconcile(object, out);
             }
-            Event::Gone { object } => self.gone(object, out),
+            Event::Gone { object } => {
+                self.spilled.remove(&object);
+                self.gone(object, out);
+            }
+            Event::Spilled { object } => {
+                self.spilled.insert(object);
+                self.gone(object, out);
+            }
             Event::Located { object, located } => self.located(object, located, out),
             Event::Fetched { object, attempt } => self.fetched(object, attempt, out),
             Event::FetchFailed { object, attempt, why } => self.fetch_failed(now, object, attempt, why, out),
@@ -185,6 +197,7 @@ impl Pull {
             room: capacity,
             held: ByteSize::ZERO,
             local: BTreeMap::new(),
+            spilled: BTreeSet::new(),
             objects: BTreeMap::new(),
             bundles: BTreeMap::new(),
             candidates: BTreeSet::new(),

@@ -150,6 +150,7 @@ impl World {
                 assert_eq!(bytes, ByteSize(size(object)));
                 self.holders.insert(object, holders);
             }
+            Effect::Restore { .. } => panic!("nothing is spilled in this world"),
             Effect::Holders { object, attempt, holders } => {
                 assert_eq!(self.flights.get(&object), Some(&attempt), "told of what is not in flight");
                 assert_ne!(self.holders.insert(object, holders.clone()), Some(holders), "told nothing new");

@@ -411,3 +411,28 @@ fn what_can_never_fit_fails_and_names_both_sizes() {
     assert!(one.contains("101 B") && two.contains("120 B") && two.contains("100 B"), "{one}; {two}");
     assert!(n.pull.is_idle());
 }
+
+#[test]
+fn a_spilled_object_is_restored_before_anybody_else_is_asked() {
+    let mut n = Node::new(100);
+    n.local(1, 10);
+    assert_eq!(n.step(Event::Spilled { object: object(1) }), []);
+    assert_eq!(n.want(1, &[1], Priority::Get), [Effect::Subscribe(object(1))]);
+    let restore = Effect::Restore { object: object(1), attempt: Attempt(1) };
+    assert_eq!(n.stored(1, 10, &[3, 9]), [restore], "from this node's own disk");
+    assert_eq!(n.stored(1, 10, &[3, 4, 9]), [], "others do not matter");
+    let effects = n.step(Event::Gone { object: object(1) });
+    assert_eq!(effects[0], abort(1, 1), "it proved damaged");
+    assert!(matches!(effects[1], Effect::Fetch { attempt: Attempt(2), .. }), "{effects:?}");
+    n.fetched(1, 2);
+    n.drop_bundle(1);
+    assert!(n.pull.is_idle());
+}
+
+#[test]
+fn a_spilled_object_that_its_owner_lost_track_of_is_not_restored() {
+    let mut n = Node::new(100);
+    n.step(Event::Spilled { object: object(1) });
+    n.want(1, &[1], Priority::Get);
+    assert_eq!(n.pending(1), [], "it is being made again");
+}

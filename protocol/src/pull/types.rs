@@ -72,6 +72,12 @@ pub enum Event {
         /// Which.
         object: ObjectId,
     },
+    /// The same, but it is on this node's disk, from where it can be fetched like from another node, until an
+    /// [`Event::Gone`] says otherwise.
+    Spilled {
+        /// Which.
+        object: ObjectId,
+    },
     /// The object's owner says where it is. Ignored unless subscribed.
     Located {
         /// Which.
@@ -140,6 +146,13 @@ pub enum Effect {
         size: ByteSize,
         /// The living nodes that have it, in id order; at least one.
         holders: Vec<Incarnation>,
+    },
+    /// Restore it from this node's disk into the store. To be answered like a fetch.
+    Restore {
+        /// Which.
+        object: ObjectId,
+        /// The number to answer with.
+        attempt: Attempt,
     },
     /// The holders of an object that is being fetched are now these.
     Holders {

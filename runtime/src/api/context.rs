@@ -117,12 +117,13 @@ impl Context {
     /// Stores a value. Small ones stay with this process; large ones are written once, straight into the node's store.
     ///
     /// # Errors
-    /// `StoreFull` when there is no room within the grace time; `WrongType` when the value has no encoding.
+    /// `StoreFull` when there is no room within the grace time, `OutOfDisk` when none can be made; `WrongType` when the value has no encoding.
     pub async fn put<T: Serialize>(&self, value: &T) -> Result<ObjectRef<T>, Error> {
         let encoded = super::function::encoded(value)?;
         let object = self.new_task().result(0);
         let refs = encoded.refs().to_vec();
-        let place = self.shared.objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
+        let objects = &self.shared.objects;
+        let place = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
         self.send(Input::Put { object, place: place.0, refs })?;
         Ok(ObjectRef::adopt(object, self.clone()))
     }

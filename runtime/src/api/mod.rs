@@ -5,6 +5,7 @@ mod actor_init;
 mod call;
 mod context;
 mod function;
+mod memory;
 mod ready;
 mod reference;
 
@@ -18,5 +19,6 @@ pub use call::{IntoArg, Many, One, TaskCall};
 pub use context::{Context, Progress, Waited, read};
 pub(crate) use context::{Placed, Shared, value_hash};
 pub use function::{Body, BoxFuture, Input, Outputs, Rest, TaskFunction, find, nearest, output_of, raised};
+pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;

@@ -88,6 +88,10 @@ impl RpcService for Service {
                     self.inbox.send(Input::Join { request, reply }).map_err(|_| gone())?;
                     wire::write(&answer.await.map_err(|_| gone())?)
                 }
+                Request::Memory => {
+                    let message = "the head has no store; ask a node";
+                    Err(RpcStatus::new(RpcCode::FailedPrecondition, message))
+                }
                 Request::Exchange(envelope) => {
                     let (reply, ack) = oneshot::channel();
                     self.inbox.send(Input::Received { envelope, reply }).map_err(|_| gone())?;

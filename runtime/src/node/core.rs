@@ -77,6 +77,8 @@ pub struct Core {
     /// Requests being answered.
     pub(super) replies: BTreeMap<(Incarnation, u64), tokio::sync::oneshot::Sender<link::Ack>>,
     pub(super) progress: Vec<(Arc<str>, owner::Counters)>,
+    /// News of copies that left, for their owners.
+    pub(super) farewells: Vec<(Incarnation, Message)>,
     /// Effects on their way from machine to machine.
     pub(super) wires: Wires,
     /// Empty lists to change places with those that are being routed.
@@ -170,6 +172,7 @@ impl Core {
             loopback: VecDeque::new(),
             replies: BTreeMap::new(),
             progress: Vec::new(),
+            farewells: Vec::new(),
             wires: Wires::default(),
             spare: Wires::default(),
             out: Vec::new(),
@@ -195,6 +198,7 @@ impl Core {
             self.dispatch.next_deadline(),
             self.pull.next_deadline(),
             self.local.next_deadline(),
+            self.objects.table().next_deadline(self.now),
         ];
         machines.into_iter().flatten().chain([self.next_heartbeat]).min().unwrap_or(self.next_heartbeat)
     }
@@ -251,7 +255,7 @@ impl Core {
 
     /// Tells the pull machine how many bytes could be had, when that changed.
     pub(super) fn weigh(&mut self) {
-        let room = self.objects.table().headroom() + self.pull.held();
+        let room = self.objects.table().room() + self.pull.held();
         if room != self.room {
             if room > self.room {
                 self.objects.freed();

@@ -66,7 +66,10 @@ impl Core {
                 self.tell_executor(executor::Event::Unblocked { lease });
             }
             Input::Sealed { object, size } => self.tell_pull(pull::Event::Local { object, size }),
-            Input::Evicted(objects) => objects.into_iter().for_each(|object| self.evicted(object)),
+            Input::Departed(objects) => objects.into_iter().for_each(|departed| self.departed(departed)),
+            Input::Spilled { file, result } => self.spilled(file, result),
+            Input::Removed { file, done } => self.objects.table().removed(file, done),
+            Input::SpillLost { object, place, why } => self.spill_lost(object, place, &why),
             Input::Fetched { object, attempt, result } => self.fetched(object, attempt, result),
             Input::Actor(input) => self.actor_input(input),
             Input::Tick => {}
@@ -80,8 +83,12 @@ impl Core {
         self.ticks();
         self.tell_executor(executor::Event::Flush);
         self.route();
-        // Once per batch: it looks at the whole table.
+        // After the reports of finished tasks, so that an owner hears of a copy before it hears that it went.
+        for (owner, message) in std::mem::take(&mut self.farewells) {
+            self.send(owner, message);
+        }
         self.weigh();
+        self.relieve();
         self.route();
         self.link.step(now, link::Event::Flush, &mut self.wires.link);
         self.route();
@@ -133,6 +140,7 @@ impl Core {
     fn finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
         if let TaskOutcome::Returned(results) = &outcome {
             self.lend_results(task.owner, results);
+            self.may_be_rebuilt(task, attempt, results);
         }
         self.log("finish", format_args!("{task} attempt {} {}", attempt.0, outcome_word(&outcome)));
         self.tell_executor(executor::Event::Finished { task, attempt, outcome, spent });
@@ -152,12 +160,6 @@ impl Core {
         }
     }
 
-    fn evicted(&mut self, object: ObjectId) {
-        self.log("evict", format_args!("{object}"));
-        self.tell_pull(pull::Event::Gone { object });
-        self.send(object.owner(), Message::CopyRemoved(object));
-    }
-
     fn fetched(&mut self, object: ObjectId, attempt: Attempt, result: Result<Region, FetchFailure>) {
         match result {
             Ok(region) => {
@@ -166,7 +168,10 @@ impl Core {
                 match sealed {
                     Ok(_) => {
                         self.tell_pull(pull::Event::Fetched { object, attempt });
-                        self.send(object.owner(), Message::CopyAdded { object, size });
+                        // Of what was restored, the owner knows.
+                        if self.objects.table().place(object).is_none() {
+                            self.send(object.owner(), Message::CopyAdded { object, size });
+                        }
                     }
                     // The creation was aborted or the object freed meanwhile.
                     Err(_) => {
@@ -223,6 +228,8 @@ impl Core {
             Message::Located { object, located } => self.located(object, located),
             Message::CopyAdded { object, size } => self.tell_owner(owner::Event::CopyAdded { object, at: from, size }),
             Message::CopyRemoved(object) => self.tell_owner(owner::Event::CopyRemoved { object, at: from }),
+            Message::Promote(object) => self.promote(object),
+            Message::CopyEvicted(object) => self.tell_owner(owner::Event::CopyEvicted { object, at: from }),
             Message::Free(objects) => objects.into_iter().for_each(|object| self.drop_copy(object)),
             Message::BorrowAdd { object, by } => self.tell_owner(owner::Event::Borrowed { object, by }),
             Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
@@ -258,11 +265,14 @@ impl Core {
                 let _ = reply.send(self.ledger());
             }
             Question::Evict(object, forced, reply) => {
-                let evicted = self.objects.table().evict(object, forced);
-                if evicted {
-                    self.evicted(object);
-                }
-                let _ = reply.send(evicted);
+                let _ = reply.send(self.evict(object, forced));
+            }
+            Question::Memory(reply) => {
+                let _ = reply.send(self.memory());
+            }
+            Question::Shrink(budget, reply) => {
+                self.shrink(budget);
+                let _ = reply.send(());
             }
         }
     }

@@ -9,6 +9,7 @@ mod follow;
 mod gets;
 mod holds;
 mod input;
+mod memory;
 mod route;
 mod shell;
 mod words;

@@ -103,6 +103,7 @@ impl Core {
             }
             Effect::Exists { token, located } => self.exists(token, located),
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
+            Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
             Effect::Free { at, objects } => self.send(at, Message::Free(objects)),
             Effect::Locate(object) => self.follow(object, Follower::Owner),
             Effect::Unlocate(object) => self.unfollow(object, Follower::Owner),
@@ -246,6 +247,7 @@ impl Core {
                 let _ = self.objects.table().unpin(object);
             }
             Effect::Fetch { object, attempt, size, holders } => self.fetch(object, attempt, size, holders),
+            Effect::Restore { object, attempt } => self.restore(object, attempt),
             Effect::Holders { object, attempt, holders } => {
                 self.out.push(Output::Holders { object, attempt, holders });
             }
@@ -276,7 +278,7 @@ impl Core {
                 self.log("fetch", format_args!("{object} {size}"));
                 self.out.push(Output::Fetch { object, attempt, holders, region });
             }
-            Err(StoreError::Duplicate { .. }) => self.tell_pull(pull::Event::Local { object, size }),
+            Err(StoreError::Duplicate { state, .. }) => self.is_here(object, attempt, size, state),
             Err(_) => self.tell_pull(pull::Event::FetchFailed { object, attempt, why: FetchFailure::NoMemory }),
         }
     }

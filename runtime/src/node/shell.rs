@@ -5,7 +5,7 @@ use super::actors::{ActorInput, ActorOutput};
 use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
-use super::words::{Input, Output};
+use super::words::{Input, Output, Question};
 use super::worker::{Job, Queue, Worker};
 use crate::api::{Context, Progress, Shared};
 use crate::error::StartError;
@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcServer, RpcService, RpcStatus, Task, WorldKind};
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
+use mobula_protocol::pull::FetchFailure;
 use mobula_protocol::{Attempt, Incarnation, LeaseId, Nanos, NodeId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -42,15 +43,15 @@ impl Node {
     /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, the port is in use.
     pub async fn join(env: &Env, head: &str, settings: NodeSettings) -> Result<Self, StartError> {
         let (inbox, inputs) = mpsc::unbounded_channel();
-        let objects =
-            Objects::new(env, settings.store, settings.store_grace, inbox.clone()).map_err(StartError::Store)?;
+        let objects = Objects::new(env, &settings, inbox.clone()).map_err(StartError::Store)?;
         let service = Arc::new(Service { inbox: inbox.clone() });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
         let listener = env.listen(0).await.map_err(|why| StartError::port(0, why))?;
         // The random streams of two lives of a node are equal, their births are not.
         let mut nonces = env.rng(&format!("join at {}", env.wall().0));
+        let nonce = nonces.next_u64();
         let request = JoinRequest {
-            nonce: nonces.next_u64(),
+            nonce,
             name: settings.name.clone(),
             rpc: server.address(),
             bulk: listener.address(),
@@ -59,6 +60,7 @@ impl Node {
             protocol_version: PROTOCOL_VERSION,
         };
         let joined = join(env, head, request, nonces, settings.head_grace).await?;
+        objects.spill.born(&settings.name, joined.incarnation, nonce);
         let (addresses, known) = watch::channel(bulk::Addresses::default());
         let bulk = Bulk::new(env, joined.incarnation, &objects, known);
         env.spawn("bulk", bulk::serve(bulk.clone(), listener));
@@ -173,6 +175,13 @@ impl RpcService for Service {
                     let sent = self.inbox.send(Input::Received { envelope, reply });
                     let ack = if sent.is_ok() { ack.await.ok() } else { None };
                     ack.map_or_else(|| Err(RpcStatus::new(RpcCode::Unavailable, "this node has stopped")), wire::ack)
+                }
+                Request::Memory => {
+                    let (reply, report) = oneshot::channel();
+                    let sent = self.inbox.send(Input::Ask(Question::Memory(reply)));
+                    let report = if sent.is_ok() { report.await.ok() } else { None };
+                    let stopped = || RpcStatus::new(RpcCode::Unavailable, "this node has stopped");
+                    report.ok_or_else(stopped).and_then(|report| wire::write(&report))
                 }
                 Request::Join(request) => {
                     let message = format!("`{}` asked a node to join; ask the head", request.name);
@@ -312,6 +321,36 @@ impl Shell {
                     fetch.holders.send_replace(holders);
                 }
             }
+            Output::Restore { object, attempt, place, region } => {
+                let (objects, inbox) = (self.objects().clone(), self.context.shared().inbox.clone());
+                let restore = self.env.spawn("restore", async move {
+                    let result = objects.spill.restore(object, place, region).await;
+                    let (result, lost) = match result {
+                        Ok(region) => (Ok(region), None),
+                        Err(why) => (Err(FetchFailure::Corrupt), Some(why)),
+                    };
+                    let _ = inbox.send(Input::Fetched { object, attempt, result });
+                    // After the end of the attempt, so that the next one does not begin before it.
+                    lost.iter().for_each(|why| objects.unreadable(object, place, why));
+                });
+                let (holders, _) = watch::channel(Vec::new());
+                self.fetches.insert((object, attempt), Fetch { holders, task: restore });
+            }
+            Output::Spill(batch) => {
+                let (spill, inbox) = (self.objects().spill.clone(), self.context.shared().inbox.clone());
+                self.env.spawn("spill", async move {
+                    let file = batch.file;
+                    let result = spill.write(batch).await;
+                    let _ = inbox.send(Input::Spilled { file, result });
+                });
+            }
+            Output::RemoveFile(file) => {
+                let (spill, inbox) = (self.objects().spill.clone(), self.context.shared().inbox.clone());
+                self.env.spawn("unspill", async move {
+                    let done = spill.remove(file).await;
+                    let _ = inbox.send(Input::Removed { file, done });
+                });
+            }
             Output::AbortFetch { object, attempt } => {
                 if let Some(fetch) = self.fetches.remove(&(object, attempt)) {
                     fetch.task.abort();
@@ -363,6 +402,10 @@ impl Shell {
                 }
             }
         }
+    }
+
+    fn objects(&self) -> &Objects {
+        &self.context.shared().objects
     }
 
     fn transmit(&self, address: String, envelope: Arc<Envelope>) {

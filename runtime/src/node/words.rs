@@ -3,6 +3,7 @@
 use super::actors::{ActorInput, ActorOutput};
 use super::bulk::Addresses;
 use crate::Error;
+use crate::api::MemoryReport;
 use bytes::Bytes;
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::ClusterView;
@@ -10,7 +11,8 @@ use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, FetchFailure, Priority};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
 use mobula_protocol::{TaskId, TaskOutcome, TaskSpec};
-use mobula_store::{Region, Usage};
+use mobula_store::spill::{Batch, FileName, Place, SpillFailure};
+use mobula_store::{Departed, Region, Usage};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -128,8 +130,31 @@ pub enum Input {
         /// Its size.
         size: ByteSize,
     },
-    /// Cached copies had to go to make room.
-    Evicted(Vec<ObjectId>),
+    /// Copies left memory to make room.
+    Departed(Vec<Departed>),
+    /// A batch was written to disk, or not.
+    Spilled {
+        /// The file.
+        file: FileName,
+        /// How it went.
+        result: Result<(), SpillFailure>,
+    },
+    /// A spill file was removed, or could not be.
+    Removed {
+        /// The file.
+        file: FileName,
+        /// Whether it is gone.
+        done: bool,
+    },
+    /// A spilled object cannot be read back.
+    SpillLost {
+        /// Which.
+        object: ObjectId,
+        /// From where.
+        place: Place,
+        /// Why not.
+        why: SpillFailure,
+    },
     /// A fetch ended.
     Fetched {
         /// What was fetched.
@@ -157,8 +182,13 @@ pub enum Question {
     Why(TaskId, oneshot::Sender<Option<String>>),
     /// What is left: see [`Ledger`].
     Ledger(oneshot::Sender<Ledger>),
-    /// Drops this node's own cached copy, as a full store would; with force also a primary one. Says whether there was one.
+    /// Drops this node's own copy in memory, as a full store would: one that is cached or also on disk; with force any.
+    /// Says whether there was one.
     Evict(ObjectId, bool, oneshot::Sender<bool>),
+    /// What is in this node's store.
+    Memory(oneshot::Sender<MemoryReport>),
+    /// Changes the budget of this node's store, up to what it was started with.
+    Shrink(ByteSize, oneshot::Sender<()>),
 }
 
 /// What a node still holds. At quiescence, with all references dropped, everything is zero (invariants I24, I27, I33).
@@ -224,6 +254,21 @@ pub enum Output {
         /// Where the bytes go.
         region: Region,
     },
+    /// Read an object from this node's disk into the region and report `Fetched`.
+    Restore {
+        /// What.
+        object: ObjectId,
+        /// Which fetch of it.
+        attempt: Attempt,
+        /// Where it is.
+        place: Place,
+        /// Where the bytes go.
+        region: Region,
+    },
+    /// Write a batch and report `Spilled`.
+    Spill(Batch),
+    /// Remove a spill file and report `Removed`.
+    RemoveFile(FileName),
     /// The holders of an object that is being fetched are now these.
     Holders {
         /// What.
@@ -235,7 +280,7 @@ pub enum Output {
     },
     /// The byte streams of the living members are at these addresses.
     Addresses(Addresses),
-    /// Stop a fetch; nothing is reported for it.
+    /// Stop a fetch or a restore; nothing is reported for it.
     AbortFetch {
         /// What.
         object: ObjectId,

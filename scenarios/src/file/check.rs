@@ -226,7 +226,10 @@ impl Checker<'_> {
             Fault::AddNode(node) => self.define("node", &mut scope.nodes, &node.name),
             Fault::Evict { object, node, .. } => {
                 self.known("object", &scope.objects, object)?;
-                self.known("node", &scope.nodes, node)
+                self.machine(&scope.nodes, node)
+            }
+            Fault::ShrinkStore { node, .. } | Fault::Disk(node, _) | Fault::DamageSpill(node, _) => {
+                self.machine(&scope.nodes, node)
             }
         }
     }
@@ -257,6 +260,7 @@ impl Checker<'_> {
                 self.known("task", &all.labels, label)?;
             }
         }
+        assert.stores.iter().try_for_each(|(node, ..)| self.machine(&scope.nodes, node))?;
         assert.copies.iter().try_for_each(|(object, _)| self.known("object", &scope.objects, object))?;
         assert.held.iter().try_for_each(|(object, node, _)| {
             self.known("object", &scope.objects, object)?;

@@ -1,9 +1,10 @@
 //! Fault verbs, and the triggers of planned faults.
 
-use super::model::{Fault, Goal, Name, PlannedFault, Trigger};
+use super::model::{DiskChange, Fault, Goal, Name, PlannedFault, Trigger};
 use super::source::{Result, hint};
-use super::table::{Item, Table};
-use super::{OneOrMany, STORE, node};
+use super::table::{Item, Read, Table};
+use super::{OneOrMany, STORE, node, results};
+use mobula_sim::DiskDamage;
 
 /// A fault verb: its word, and how the rest is read.
 pub(super) struct FaultVerb {
@@ -22,6 +23,13 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "heal", read: heal },
     FaultVerb { word: "add_node", read: |table| node(table.need("add_node")?, STORE).map(Fault::AddNode) },
     FaultVerb { word: "evict", read: evict },
+    FaultVerb { word: "shrink_store", read: shrink_store },
+    FaultVerb { word: "disk_full", read: |table| Ok(Fault::Disk(table.need("disk_full")?, DiskChange::Full)) },
+    FaultVerb { word: "disk_errors", read: disk_errors },
+    FaultVerb { word: "slow_disk", read: slow_disk },
+    FaultVerb { word: "mend_disk", read: |table| Ok(Fault::Disk(table.need("mend_disk")?, DiskChange::Mended)) },
+    FaultVerb { word: "lose_spill", read: |table| Ok(Fault::DamageSpill(table.need("lose_spill")?, DiskDamage::Lose)) },
+    FaultVerb { word: "corrupt_spill", read: corrupt_spill },
 ];
 
 /// `partition = ["A", "B"]`, both ways or, with `oneway`, from the first to the second.
@@ -51,6 +59,37 @@ fn pair(item: Item<'_>) -> Result<(Name, Name)> {
 
 fn evict(table: &mut Table<'_>) -> Result<Fault> {
     Ok(Fault::Evict { object: table.need("evict")?, node: table.need("node")?, force: table.or("force", false)? })
+}
+
+fn shrink_store(table: &mut Table<'_>) -> Result<Fault> {
+    Ok(Fault::ShrinkStore { node: table.need("shrink_store")?, to: table.need("to")? })
+}
+
+fn disk_errors(table: &mut Table<'_>) -> Result<Fault> {
+    let node = table.need("disk_errors")?;
+    let item: Item<'_> = table.need("rate")?;
+    match f64::read(item)? {
+        rate if (0.0..=1.0).contains(&rate) => Ok(Fault::Disk(node, DiskChange::Errors(rate))),
+        _ => item.is_no("a share of all writes, from 0 to 1"),
+    }
+}
+
+fn slow_disk(table: &mut Table<'_>) -> Result<Fault> {
+    let node = table.need("slow_disk")?;
+    let item: Item<'_> = table.need("times")?;
+    match u64::read(item)? {
+        0 => item.is_no("at least 1"),
+        times => Ok(Fault::Disk(node, DiskChange::Slower(times))),
+    }
+}
+
+fn corrupt_spill(table: &mut Table<'_>) -> Result<Fault> {
+    let node = table.need("corrupt_spill")?;
+    let item: Item<'_> = table.need("how")?;
+    match results::word(item, "damage", &["flip_bit", "truncate"])?.as_str() {
+        "truncate" => Ok(Fault::DamageSpill(node, DiskDamage::Truncate)),
+        _ => Ok(Fault::DamageSpill(node, DiskDamage::FlipBit)),
+    }
 }
 
 /// A `[[fault]]`.

@@ -21,7 +21,7 @@ pub use model::*;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};
 
-use mobula_runtime::{Amount, ByteSize, Labels, Nanos, Resources, WorldKind};
+use mobula_runtime::{Amount, ByteSize, Labels, MemoryPolicy, Nanos, Resources, WorldKind};
 use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -170,6 +170,9 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         inline: table.get("inline")?,
         store_grace: table.get("store_grace")?,
         lineage: table.get("lineage")?,
+        memory_policy: table.get::<Policy>("memory_policy")?.map(|policy| policy.0),
+        spill: table.get("spill")?,
+        driver_store: table.get("driver_store")?,
         head_grace: table.get("head_grace")?,
         max_time: table.get("max_time")?,
     };
@@ -179,6 +182,15 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
     }
     table.finish()?;
     Ok(settings)
+}
+
+struct Policy(MemoryPolicy);
+
+impl Read<'_> for Policy {
+    fn read(item: Item<'_>) -> Result<Self> {
+        let word = results::word(item, "memory policy", &["spill", "evict"])?;
+        word.parse().map(Policy).map_err(|why: String| item.error(why))
+    }
 }
 
 impl Read<'_> for Name {

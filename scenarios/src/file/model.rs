@@ -5,7 +5,8 @@ use crate::condition::Condition;
 use crate::expr::AggText;
 use crate::tasks::Function;
 use mobula_data::{Expr, JoinKind};
-use mobula_runtime::{ByteSize, Labels, Nanos, Resources};
+use mobula_runtime::{ByteSize, Labels, MemoryPolicy, Nanos, Resources};
+use mobula_sim::DiskDamage;
 use std::collections::BTreeMap;
 
 /// A scenario.
@@ -70,6 +71,12 @@ pub struct Settings {
     pub store_grace: Option<Nanos>,
     /// Bytes of lineage that each owner keeps.
     pub lineage: Option<ByteSize>,
+    /// What happens to referenced primary copies when a store is full.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// Directories for spilled objects, on each node's disk.
+    pub spill: Option<Vec<String>>,
+    /// The capacity of the driver's store.
+    pub driver_store: Option<ByteSize>,
     /// How long a node goes on without its head.
     pub head_grace: Option<Nanos>,
     /// The model time after which a run counts as stuck.
@@ -166,6 +173,30 @@ pub enum Fault {
         /// Whether also a primary copy goes.
         force: bool,
     },
+    /// The budget of a node's store changes.
+    ShrinkStore {
+        /// The node.
+        node: Name,
+        /// To so many bytes.
+        to: ByteSize,
+    },
+    /// A disk behaves differently.
+    Disk(Name, DiskChange),
+    /// All spill files of a machine are damaged or removed.
+    DamageSpill(Name, DiskDamage),
+}
+
+/// How a disk behaves from now on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum DiskChange {
+    /// Nothing more can be written.
+    Full,
+    /// This share of writes fails.
+    Errors(f64),
+    /// Everything takes so many times as long.
+    Slower(u64),
+    /// As it should.
+    Mended,
 }
 
 /// Faults with the moment they happen at.
@@ -437,8 +468,37 @@ pub struct Assert {
     pub copies: Vec<(Name, Condition)>,
     /// Nodes that must, or must not, have a copy.
     pub held: Vec<(Name, Name, bool)>,
+    /// What a node's store must hold.
+    pub stores: Vec<(Name, StoreCounter, Condition)>,
     /// How long it may take to become true.
     pub within: Option<Nanos>,
+}
+
+/// What is counted of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StoreCounter {
+    /// Bytes in use.
+    Used,
+    /// The most bytes that were ever in use.
+    Peak,
+    /// Objects that are on disk only.
+    SpilledObjects,
+    /// Bytes of those.
+    SpilledBytes,
+    /// Spill files the store knows.
+    Files,
+    /// Spill files on the machine's disk, whoever left them there.
+    FilesOnDisk,
+    /// Pins.
+    Pins,
+    /// Cached copies that made room.
+    Evicted,
+    /// Copies on disk that left memory to make room.
+    Spilled,
+    /// Copies that made room because their task can make them again.
+    Rebuildable,
+    /// Copies lost on disk.
+    Lost,
 }
 
 /// What is counted of tasks.

@@ -1,6 +1,6 @@
 //! What results and counters must be: `get`, `assert`, `[expect]`; and values as files write them.
 
-use super::model::{Assert, Counter, Expect, ExpectedError, Get, Index, Literal, Name, ObjectName};
+use super::model::{Assert, Counter, Expect, ExpectedError, Get, Index, Literal, Name, ObjectName, StoreCounter};
 use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
 use super::{OneOrMany, dataset};
@@ -115,6 +115,7 @@ impl Read<'_> for ErrorKind {
             NondeterministicReplay,
             Freed,
             StoreFull,
+            OutOfDisk,
             Unschedulable,
             UnknownFunction,
             WrongType,
@@ -189,10 +190,37 @@ impl Counter {
     }
 }
 
-/// Conditions on counters and copies.
+const STORE_COUNTERS: [(&str, StoreCounter); 11] = [
+    ("used", StoreCounter::Used),
+    ("peak", StoreCounter::Peak),
+    ("spilled_objects", StoreCounter::SpilledObjects),
+    ("spilled_bytes", StoreCounter::SpilledBytes),
+    ("files", StoreCounter::Files),
+    ("files_on_disk", StoreCounter::FilesOnDisk),
+    ("pins", StoreCounter::Pins),
+    ("evicted", StoreCounter::Evicted),
+    ("spilled", StoreCounter::Spilled),
+    ("rebuildable", StoreCounter::Rebuildable),
+    ("lost", StoreCounter::Lost),
+];
+
+impl StoreCounter {
+    /// The word for it in files and reports.
+    pub fn word(self) -> &'static str {
+        STORE_COUNTERS.iter().find(|(_, counter)| *counter == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// Conditions on counters, copies and stores.
 pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
-    let mut assert =
-        Assert { line: table.line, counters: Vec::new(), copies: Vec::new(), held: Vec::new(), within: None };
+    let mut assert = Assert {
+        line: table.line,
+        counters: Vec::new(),
+        copies: Vec::new(),
+        held: Vec::new(),
+        stores: Vec::new(),
+        within: None,
+    };
     for (word, counter) in COUNTERS {
         let Some(item) = table.get::<Item<'_>>(word)? else { continue };
         if item.value.as_table().is_none() {
@@ -213,6 +241,18 @@ pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
             }
             for (node, held) in item.read::<BTreeMap<String, bool>>()? {
                 assert.held.push((object.clone(), Name { text: node, line: item.line }, held));
+            }
+        }
+    }
+    if let Some(item) = table.get::<Item<'_>>("store")? {
+        for (node, item) in Table::of(item)?.entries() {
+            let node = Name { text: node.to_owned(), line: item.line };
+            for (word, item) in Table::of(item)?.entries() {
+                let Some((_, counter)) = STORE_COUNTERS.iter().find(|(known, _)| *known == word) else {
+                    let hint = hint(word, STORE_COUNTERS.iter().map(|(word, _)| *word));
+                    return Err(item.error(format!("unknown store counter `{word}`{hint}")));
+                };
+                assert.stores.push((node.clone(), *counter, item.read()?));
             }
         }
     }

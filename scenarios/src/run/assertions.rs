@@ -4,8 +4,9 @@ use super::driver::{Done, Driver};
 use super::report::Failure;
 use super::steps::{failed, unexpected};
 use crate::condition::Condition;
-use crate::file::{Assert, Counter, Name, ObjectName};
+use crate::file::{Assert, Counter, Name, ObjectName, StoreCounter};
 use mobula_runtime::{Counters, Nanos, Question};
+use mobula_sim::FaultError;
 
 /// How long conditions may take to become true unless the file says otherwise: the time counters need to be published.
 const WITHIN: Nanos = Nanos::millis(500);
@@ -19,7 +20,7 @@ impl Driver {
         loop {
             let broken = self.broken(assert).await?;
             if broken.is_empty() {
-                let conditions = assert.counters.len() + assert.copies.len() + assert.held.len();
+                let conditions = assert.counters.len() + assert.copies.len() + assert.held.len() + assert.stores.len();
                 return Ok(format!("{conditions} conditions hold"));
             }
             if self.now().saturating_sub(from) >= within {
@@ -53,7 +54,42 @@ impl Driver {
                 broken.push(format!("{}: expected {wanted} on {}, found copies on [{found}]", object.text, node.text));
             }
         }
+        for (node, counter, condition) in &assert.stores {
+            let found = self.stored(&node.text, *counter).await?;
+            if let Some(found) = found.filter(|found| !condition.holds(*found)) {
+                broken.push(format!(
+                    "{} in the store of {}: expected {condition}, found {found}",
+                    counter.word(),
+                    node.text
+                ));
+            }
+        }
         Ok(broken)
+    }
+
+    /// What is counted of a node's store; nothing where the world cannot look, which it says.
+    async fn stored(&self, node: &str, counter: StoreCounter) -> Result<Option<u64>, Failure> {
+        if counter == StoreCounter::FilesOnDisk {
+            return Ok(self.cluster.spill_files(node).map(|files| files as u64));
+        }
+        let usage = match self.cluster.usage(node).await {
+            Ok(Some(usage)) => usage,
+            Err(FaultError::Unsupported { .. }) => return Ok(None),
+            Ok(None) => return Err(Failure::new("assert", format!("{node} is dead: it has no store"))),
+            Err(why) => return Err(Failure::new("assert", why.to_string())),
+        };
+        Ok(Some(match counter {
+            StoreCounter::Used => usage.total().0,
+            StoreCounter::Peak => usage.peak.0,
+            StoreCounter::SpilledObjects => usage.spilled_objects as u64,
+            StoreCounter::SpilledBytes => usage.spilled.0,
+            StoreCounter::Files | StoreCounter::FilesOnDisk => usage.files as u64,
+            StoreCounter::Pins => usage.pins,
+            StoreCounter::Evicted => usage.departed.evicted,
+            StoreCounter::Spilled => usage.departed.spilled,
+            StoreCounter::Rebuildable => usage.departed.rebuildable,
+            StoreCounter::Lost => usage.departed.lost,
+        }))
     }
 
     fn count(&self, counter: Counter, label: Option<&Name>) -> u64 {

@@ -3,8 +3,8 @@
 use super::driver::{Done, Driver};
 use super::node_spec;
 use super::report::Failure;
-use crate::file::{Fault, Goal, Name, ObjectName, PlannedFault, Trigger};
-use mobula_sim::FaultError;
+use crate::file::{DiskChange, Fault, Goal, Name, ObjectName, PlannedFault, Trigger};
+use mobula_sim::{DiskFaults, FaultError};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -122,6 +122,23 @@ impl Driver {
                 let Some(found) = found else { return Ok("there is no such object yet") };
                 let evicted = cluster.evict(&node.text, found.id(), *force).await?;
                 Ok(if evicted { "evicted" } else { "there was no copy to evict" })
+            }
+            Fault::ShrinkStore { node, to } => cluster.shrink_store(&node.text, *to).await.map(|()| "shrunk"),
+            Fault::Disk(node, DiskChange::Mended) => {
+                cluster.disk_faults(&node.text, |disk| *disk = DiskFaults::default()).await.map(|()| "mended")
+            }
+            Fault::Disk(node, change) => {
+                let change = |disk: &mut DiskFaults| match *change {
+                    DiskChange::Full => disk.full = true,
+                    DiskChange::Errors(rate) => disk.error_rate = rate,
+                    DiskChange::Slower(times) => disk.slower = times,
+                    DiskChange::Mended => {}
+                };
+                cluster.disk_faults(&node.text, change).await.map(|()| "done")
+            }
+            Fault::DamageSpill(node, damage) => {
+                let files = cluster.damage_spill(&node.text, *damage).await?;
+                Ok(if files > 0 { "done" } else { "there were no spill files" })
             }
         }
     }

@@ -179,7 +179,9 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             inline: file.inline.unwrap_or(defaults.inline),
             lineage: file.lineage.unwrap_or(defaults.lineage),
             store_grace: file.store_grace.unwrap_or(defaults.store_grace),
-            driver_store: defaults.driver_store,
+            driver_store: file.driver_store.unwrap_or(defaults.driver_store),
+            memory_policy: file.memory_policy.unwrap_or(defaults.memory_policy),
+            spill: file.spill.clone().unwrap_or(defaults.spill),
         },
         link: LinkSpec {
             latency: scenario.cluster.latency.map_or(link.latency, |latency| (latency, latency)),

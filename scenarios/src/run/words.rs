@@ -114,6 +114,12 @@ impl Display for Fault {
             Self::Heal(None) => f.write_str("heal all"),
             Self::Heal(Some((a, b))) => write!(f, "heal {} and {}", a.text, b.text),
             Self::AddNode(node) => write!(f, "add node {} ({})", node.name.text, node.resources),
+            Self::ShrinkStore { node, to } => write!(f, "shrink the store of {} to {to}", node.text),
+            Self::Disk(node, DiskChange::Full) => write!(f, "fill the disk of {}", node.text),
+            Self::Disk(node, DiskChange::Errors(rate)) => write!(f, "let {rate} of all writes fail on {}", node.text),
+            Self::Disk(node, DiskChange::Slower(times)) => write!(f, "slow the disk of {} by {times}", node.text),
+            Self::Disk(node, DiskChange::Mended) => write!(f, "mend the disk of {}", node.text),
+            Self::DamageSpill(node, damage) => write!(f, "{damage} the spill files of {}", node.text),
             Self::Evict { object, node, .. } => write!(f, "evict {} from {}", object.text, node.text),
         }
     }

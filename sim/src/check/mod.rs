@@ -3,6 +3,7 @@
 //! | | invariant | file |
 //! | --- | --- | --- |
 //! | I24 | at rest no pin, no half-written buffer and no pull is left | `pins.rs` |
+//! | I23 | at rest no object is on disk, and no spill file is left | `spill.rs` |
 //! | I27 | without references no copy, directory entry and lineage is left, on all living nodes | `references.rs` |
 //! | I33 | at rest all resources are free: no lease, no bundle, no running task | `leases.rs` |
 //!
@@ -11,6 +12,7 @@
 mod leases;
 mod pins;
 mod references;
+mod spill;
 
 use crate::cluster::Cluster;
 use mobula_protocol::Nanos;
@@ -90,7 +92,8 @@ fn of(ledger: &Ledger) -> impl Iterator<Item = (&'static str, String)> + use<> {
     let pins = pins::left(ledger).into_iter().map(|what| ("I24", what));
     let references = references::left(ledger).into_iter().map(|what| ("I27", what));
     let tasks = leases::left(ledger).into_iter().map(|what| ("I33", what));
-    pins.chain(references).chain(tasks)
+    let spilled = spill::left(ledger).into_iter().map(|what| ("I23", what));
+    pins.chain(spilled).chain(references).chain(tasks)
 }
 
 /// `"{n} {what}"` for every amount that is not zero.

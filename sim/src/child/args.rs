@@ -1,7 +1,7 @@
 //! The flags of `head` and `node`.
 
 use mobula_protocol::{Amount, ByteSize, Labels, Nanos, Resources};
-use mobula_runtime::{HeadSettings, NodeSettings};
+use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings};
 
 /// Flags of `PROGRAM head`.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -44,7 +44,17 @@ pub struct NodeArgs {
     /// Results up to this many bytes travel in messages.
     #[arg(long, value_name = "BYTES")]
     pub inline: Option<ByteSize>,
-    /// How long a new object waits for room in a full store.
+    /// What happens to referenced values when the store is full: `spill` writes them to disk, `evict` drops those that
+    /// their task can make again.
+    #[arg(long, value_name = "POLICY")]
+    pub memory_policy: Option<MemoryPolicy>,
+    /// A directory for spilled objects; may be repeated. Default: one among the machine's temporary files.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_spill")]
+    pub spill: Vec<String>,
+    /// Spill nothing.
+    #[arg(long)]
+    pub no_spill: bool,
+    /// How long a new object waits in a full store in which nothing is being spilled.
     #[arg(long, value_name = "TIME")]
     pub store_grace: Option<Nanos>,
     /// Bytes of finished tasks' specifications that are kept to rebuild lost values.
@@ -82,6 +92,8 @@ impl NodeArgs {
             resources: self.resource.iter().fold(cpus, |all, (name, amount)| all.with(name, *amount)),
             labels: self.label.iter().cloned().collect::<Labels>(),
             store: self.store.unwrap_or(default.store),
+            memory_policy: self.memory_policy.unwrap_or(default.memory_policy),
+            spill: if self.spill.is_empty() && !self.no_spill { default.spill } else { self.spill.clone() },
             inline: self.inline.unwrap_or(default.inline),
             store_grace: self.store_grace.unwrap_or(default.store_grace),
             lineage: self.lineage.unwrap_or(default.lineage),

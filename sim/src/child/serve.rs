@@ -62,7 +62,8 @@ pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
 }
 
 fn real(name: &str) -> Result<RealNode, ChildError> {
-    let config = RealConfig { node: name.to_owned(), ..RealConfig::default() };
+    let disk_dir = Some(RealConfig::temporary_disk());
+    let config = RealConfig { node: name.to_owned(), disk_dir, ..RealConfig::default() };
     Ok(Env::real(config).map_err(StartError::Os)?)
 }
 

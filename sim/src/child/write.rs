@@ -37,6 +37,9 @@ impl NodeArgs {
             resource: others.map(|(name, amount)| (name.to_owned(), amount)).collect(),
             label: spec.labels.clone().into_iter().collect(),
             store: Some(spec.store),
+            memory_policy: Some(settings.memory_policy),
+            spill: settings.spill.clone(),
+            no_spill: settings.spill.is_empty(),
             inline: Some(settings.inline),
             store_grace: Some(settings.store_grace),
             lineage: Some(settings.lineage),
@@ -55,6 +58,9 @@ impl NodeArgs {
         self.resource.iter().for_each(|(name, amount)| line.flag("resource", format!("{name}={amount}")));
         self.label.iter().for_each(|(key, value)| line.flag("label", format!("{key}={value}")));
         line.option("store", self.store.map(|bytes| bytes.0));
+        line.option("memory-policy", self.memory_policy);
+        self.spill.iter().for_each(|directory| line.flag("spill", directory));
+        line.switch("no-spill", self.no_spill);
         line.option("inline", self.inline.map(|bytes| bytes.0));
         line.option("store-grace", self.store_grace.map(nanos));
         line.option("lineage", self.lineage.map(|bytes| bytes.0));

@@ -54,7 +54,9 @@ where
         Ok(logs) => logs,
         Err(why) => return os(why),
     };
-    let real = match Env::real(RealConfig { node: DRIVER.to_owned(), seed: options.seed, ..RealConfig::default() }) {
+    let disk_dir = Some(RealConfig::temporary_disk());
+    let config = RealConfig { node: DRIVER.to_owned(), seed: options.seed, disk_dir, ..RealConfig::default() };
+    let real = match Env::real(config) {
         Ok(real) => real,
         Err(why) => return os(why),
     };

@@ -115,6 +115,10 @@ impl World {
             Effect::Notify { to, object, located } => {
                 self.told.insert((to, object), located);
             }
+            Effect::Promote { at, object } => {
+                let has = self.stores.entry(at).or_default().contains(&object);
+                assert!(has, "{object} is promoted at {at}, which has no copy (I19)");
+            }
             Effect::Free { at, objects } => {
                 for object in objects {
                     let had = self.stores.entry(at).or_default().remove(&object);

@@ -42,6 +42,25 @@ fn a02_the_loss_budget_is_exact_and_named_when_it_is_used_up() {
 }
 
 #[test]
+fn a_value_that_made_room_is_rebuilt_as_often_as_it_takes() {
+    let mut w = with_losses(1);
+    let x = w.task("x", &[]);
+    w.run();
+    for times in 2..7 {
+        w.stores.entry(A).or_default().remove(&x);
+        w.step(Event::CopyEvicted { object: x, at: A });
+        assert!(is_stored(&w.get(x)));
+        assert_eq!(w.ran(x), times);
+    }
+    w.evict(x, A);
+    assert!(is_stored(&w.get(x)), "the budget is for losses, and untouched");
+    w.evict(x, A);
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Unreconstructable(Reason::MaxAttempts));
+    w.drop(x);
+    w.assert_empty();
+}
+
+#[test]
 fn a03_without_a_loss_budget_readers_and_dependents_learn_why() {
     let mut w = with_losses(0);
     let x = w.task("x", &[]);

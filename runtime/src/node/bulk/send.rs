@@ -45,7 +45,7 @@ impl Connection {
             self.stream.read_exact(&mut request).await?;
             let asked = Asked::parse(&request);
             let Bulk { env, me, objects, arriving, outbound, .. } = &self.bulk;
-            let here = Source::find(objects, arriving, env.now(), asked.object, asked.size);
+            let here = Source::find(objects, arriving, env.now(), asked.object, asked.size).await;
             let Some(source) = here.filter(|_| asked.to == *me) else {
                 self.say(asked.ticket, Frame::NotHere).await?;
                 continue;

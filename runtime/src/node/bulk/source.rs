@@ -2,6 +2,7 @@
 
 use super::lock;
 use crate::objects::Objects;
+use crate::spill::SpilledObject;
 use bytes::Bytes;
 use mobula_protocol::{Attempt, Nanos, ObjectId};
 use mobula_store::View;
@@ -25,31 +26,41 @@ pub(in crate::node) struct Filled {
 pub(super) enum Source {
     /// All of them.
     Whole(Bytes),
+    /// All of them, on disk: read and compared part by part, without taking memory of the store (as Ray does, O16).
+    Disk(Objects, SpilledObject),
     /// Those that have arrived so far, of so many.
     Partial(watch::Receiver<View>, u64),
 }
 
 impl Source {
     /// Looks an object of `size` bytes up: the one place that knows where objects can be read.
-    pub fn find(objects: &Objects, arriving: &Arriving, now: Nanos, object: ObjectId, size: u64) -> Option<Self> {
+    pub async fn find(objects: &Objects, arriving: &Arriving, now: Nanos, object: ObjectId, size: u64) -> Option<Self> {
         if let Some(bytes) = objects.bytes(now, object) {
             return (bytes.len() as u64 == size).then_some(Self::Whole(bytes));
+        }
+        if let Some(spilled) = objects.spilled(object).await {
+            return (spilled.len() as u64 == size).then(|| Self::Disk(objects.clone(), spilled));
         }
         let part = lock(&arriving.0).get(&object).map(|(_, part)| part.clone());
         part.map(|part| Self::Partial(part, size))
     }
 
     pub fn is_whole(&self) -> bool {
-        matches!(self, Self::Whole(_))
+        matches!(self, Self::Whole(_) | Self::Disk(..))
     }
 
     /// The next bytes from `offset` on, at most `most`: waits until there are some. None if there never will be, because
-    /// the transfer to this node was given up.
+    /// the transfer to this node was given up or the file is damaged.
     pub async fn read(&mut self, offset: u64, most: usize) -> Option<Bytes> {
         match self {
             Self::Whole(bytes) => {
                 let offset = usize::try_from(offset).ok().filter(|offset| *offset < bytes.len())?;
                 Some(bytes.slice(offset..bytes.len().min(offset + most)))
+            }
+            Self::Disk(objects, spilled) => {
+                let offset = usize::try_from(offset).ok().filter(|offset| *offset < spilled.len())?;
+                let part = spilled.read(offset, offset + most).await;
+                part.inspect_err(|why| objects.unreadable(spilled.object(), spilled.place(), why)).ok()
             }
             Self::Partial(part, size) => {
                 if offset >= *size {

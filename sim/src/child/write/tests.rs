@@ -25,6 +25,8 @@ fn the_child_reads_what_the_parent_writes() {
         inline: ByteSize(77),
         store_grace: Nanos(1_500_000_001),
         lineage: ByteSize(99),
+        memory_policy: mobula_runtime::MemoryPolicy::Evict,
+        spill: vec!["/mnt/a".to_owned(), "b".to_owned()],
         ..ClusterSettings::default()
     };
     let head = HeadArgs::of(&settings);
@@ -42,6 +44,10 @@ fn the_child_reads_what_the_parent_writes() {
         (read.inline, read.store_grace, read.lineage),
         (settings.inline, settings.store_grace, settings.lineage)
     );
+    assert_eq!((read.memory_policy, read.spill), (settings.memory_policy, settings.spill.clone()));
+    let none = NodeArgs::of(&spec, &ClusterSettings { spill: Vec::new(), ..settings }, "127.0.0.1:4711");
+    assert_eq!(parse(&none.to_args()), Ok(Program::Node(none.clone())));
+    assert!(none.settings().spill.is_empty());
 }
 
 #[test]

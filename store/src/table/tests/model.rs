@@ -127,6 +127,7 @@ impl World {
             }
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         };
+        let evicted = super::names(&evicted);
         let order: Vec<ObjectId> = evictable.iter().map(|o| super::object(o.name)).collect();
         prop_assert!(order.starts_with(&evicted), "evicted {:?} of {:?}", evicted, order);
         if charge(&object) > headroom {
@@ -204,7 +205,9 @@ impl World {
             Op::Evict { name, forced } => {
                 let idle = self.evictable().iter().any(|o| o.name == name);
                 let place = self.objects.iter().position(|o| o.name == name && o.sealed && (idle || forced));
-                (self.table.evict(super::object(name), forced), place.map(|n| self.objects.remove(n)).is_some())
+                let now = self.now();
+                let evicted = self.table.evict(now, super::object(name), forced).is_some();
+                (evicted, place.map(|n| self.objects.remove(n)).is_some())
             }
             _ => unreachable!("handled by `apply`"),
         };
@@ -275,7 +278,9 @@ proptest! {
             (0..pins[name as usize]).try_for_each(|_| table.unpin(super::object(name))).unwrap();
             table.delete(super::object(name));
         }
-        prop_assert_eq!(table.usage(), Usage { capacity: ByteSize(CAPACITY), ..Usage::default() });
+        let Usage { peak, departed, .. } = table.usage();
+        prop_assert!(peak.0 <= CAPACITY);
+        prop_assert_eq!(table.usage(), Usage { capacity: ByteSize(CAPACITY), peak, departed, ..Usage::default() });
         prop_assert_eq!(table.arena().used(), ByteSize::ZERO);
         table.check().unwrap();
     }

@@ -1,0 +1,192 @@
+//! What is in the stores: bytes by state and by owner, and each object with why it is where it is.
+//!
+//! The seed article names an API that Ray does not ship (`get_object_store_memory_usage`); `ray memory` reports
+//! references, not bytes. This one reads the ledger.
+
+use super::Context;
+use crate::Error;
+use crate::node::Question;
+use crate::wire;
+use mobula_env::Env;
+use mobula_protocol::{ByteSize, Incarnation, Nanos, ObjectId, TaskErrorKind};
+use mobula_store::{Departed, ObjectInfo, OwnerUsage, Table, Usage};
+use serde::{Deserialize, Serialize};
+
+/// How long another node may take to answer.
+const PATIENCE: Nanos = Nanos::secs(5);
+
+/// The memory of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryReport {
+    /// The node's name.
+    pub node: String,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// The budget of its store.
+    pub capacity: ByteSize,
+    /// The most that was ever in use.
+    pub peak: ByteSize,
+    /// Values others count on.
+    pub primary: ByteSize,
+    /// Values fetched from elsewhere.
+    pub cached: ByteSize,
+    /// Values being written or restored.
+    pub creating: ByteSize,
+    /// Freed or evicted, but still being read.
+    pub lingering: ByteSize,
+    /// Of all these, what is pinned by tasks and gets.
+    pub pinned: ByteSize,
+    /// Of the primary ones, what is being written to disk.
+    pub spilling: ByteSize,
+    /// On disk only.
+    pub spilled: ByteSize,
+    /// Spill files.
+    pub files: usize,
+    /// The bytes of each owner, in id order.
+    pub owners: Vec<OwnerMemory>,
+    /// Each object, in id order.
+    pub objects: Vec<ObjectMemory>,
+    /// The copies that left memory last, oldest first.
+    pub departed: Vec<DepartedCopy>,
+}
+
+/// What one owner has in a store. An owner is a process: a driver, or a node whose tasks put values or submitted tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerMemory {
+    /// The process.
+    pub owner: Incarnation,
+    /// In memory.
+    pub memory: ByteSize,
+    /// On disk only.
+    pub spilled: ByteSize,
+    /// How many objects.
+    pub objects: usize,
+}
+
+/// One object in a store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectMemory {
+    /// Which.
+    pub object: ObjectId,
+    /// Its length.
+    pub size: ByteSize,
+    /// `creating`, `sealed`, `spilling`, `spilled` or `restoring`, in words.
+    pub state: String,
+    /// Whether its owner counts on this copy.
+    pub primary: bool,
+    /// How many tasks and gets pin it.
+    pub pins: u32,
+    /// How many views of it are alive.
+    pub views: usize,
+    /// Whether it is on disk, in memory or not.
+    pub on_disk: bool,
+    /// How long ago its creation began.
+    pub age: Nanos,
+    /// How long ago it was last sealed or read.
+    pub idle: Nanos,
+}
+
+/// A copy that left memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedCopy {
+    /// Of which object.
+    pub object: ObjectId,
+    /// Its length.
+    pub size: ByteSize,
+    /// How long ago.
+    pub age: Nanos,
+    /// Why, in words.
+    pub why: String,
+}
+
+impl MemoryReport {
+    /// Reads a node's table.
+    pub(crate) fn of(now: Nanos, node: String, incarnation: Incarnation, table: &Table) -> Self {
+        let usage: Usage = table.usage();
+        let age = |at: Nanos| now.saturating_sub(at);
+        let owner = |(owner, usage): (Incarnation, OwnerUsage)| OwnerMemory {
+            owner,
+            memory: usage.memory,
+            spilled: usage.spilled,
+            objects: usage.objects,
+        };
+        let object = |info: ObjectInfo| ObjectMemory {
+            object: info.id,
+            size: info.size,
+            state: info.state.to_string(),
+            primary: info.copy != mobula_store::CopyKind::Cached,
+            pins: info.pins,
+            views: info.views,
+            on_disk: info.file.is_some(),
+            age: age(info.created),
+            idle: age(info.last_used),
+        };
+        let departed = |gone: &Departed| DepartedCopy {
+            object: gone.id,
+            size: gone.size,
+            age: age(gone.at),
+            why: gone.why.to_string(),
+        };
+        Self {
+            node,
+            incarnation,
+            capacity: usage.capacity,
+            peak: usage.peak,
+            primary: usage.sealed_primary,
+            cached: usage.sealed_cached,
+            creating: usage.creating,
+            lingering: usage.lingering,
+            pinned: usage.pinned,
+            spilling: usage.spilling,
+            spilled: usage.spilled,
+            files: usage.files,
+            owners: table.by_owner().into_iter().map(owner).collect(),
+            objects: table.objects().map(object).collect(),
+            departed: table.departures().map(departed).collect(),
+        }
+    }
+
+    /// All bytes of memory in use.
+    pub fn used(&self) -> ByteSize {
+        self.primary + self.cached + self.creating + self.lingering
+    }
+}
+
+impl Context {
+    /// The memory of this process's own node.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub async fn memory(&self) -> Result<MemoryReport, Error> {
+        self.ask(Question::Memory).await
+    }
+
+    /// The memory of every living node, in name order; for a node that does not answer, why.
+    ///
+    /// # Errors
+    /// When the runtime is shut down.
+    pub async fn cluster_memory(&self) -> Result<Vec<(String, Result<MemoryReport, Error>)>, Error> {
+        let view = self.ask(Question::Cluster).await?;
+        let mut reports = Vec::new();
+        for node in view.nodes {
+            let member = node.member;
+            let report = match member.incarnation == self.incarnation() {
+                true => self.memory().await,
+                false => remote(self.env(), &member.rpc).await.map_err(|why| silent(&member.name, &why)),
+            };
+            reports.push((member.name, report));
+        }
+        reports.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(reports)
+    }
+}
+
+async fn remote(env: &Env, address: &str) -> Result<MemoryReport, mobula_env::RpcError> {
+    let client = env.rpc_connect(address).await?;
+    let reply = client.call(wire::MEMORY, bytes::Bytes::new(), PATIENCE).await?;
+    wire::read(&reply).map_err(|status| mobula_env::RpcError::Status(status.code, status.message))
+}
+
+fn silent(node: &str, why: &mobula_env::RpcError) -> Error {
+    Error::new(TaskErrorKind::GetTimeout, format!("node `{node}` did not report its memory: {why}"))
+}

@@ -1,0 +1,141 @@
+//! What leaves the store's memory and comes back to it, and who is told.
+
+use super::core::Core;
+use super::words::Output;
+use crate::api::MemoryReport;
+use mobula_protocol::pull::{self, FetchFailure};
+use mobula_protocol::{Attempt, ByteSize, Message, ObjectId, ResultPlace, TaskId, TaskResult};
+use mobula_store::spill::{FileName, Place, SpillFailure, Work};
+use mobula_store::{Departed, Departure, ObjectState, StoreError};
+
+impl Core {
+    /// Has done what the table wants done on disk.
+    pub(super) fn relieve(&mut self) {
+        let work = self.objects.table().work(self.now);
+        for work in work {
+            match work {
+                Work::Write(batch) => {
+                    let bytes: ByteSize = batch.objects.iter().map(|(_, view)| ByteSize(view.len() as u64)).sum();
+                    self.log("spill", format_args!("{} objects {bytes} to {}", batch.objects.len(), batch.file));
+                    self.out.push(Output::Spill(batch));
+                }
+                Work::Remove(file) => self.out.push(Output::RemoveFile(file)),
+            }
+        }
+    }
+
+    /// A batch was written or failed: either way, whoever waits for room looks again.
+    pub(super) fn spilled(&mut self, file: FileName, result: Result<(), SpillFailure>) {
+        if let Err(why) = &result {
+            self.log("spill failed", format_args!("{file}: {why}"));
+        }
+        self.objects.table().written(self.now, file, result);
+        self.objects.freed();
+    }
+
+    /// A copy left memory. The owner goes on counting on one that is still on disk.
+    pub(super) fn departed(&mut self, departed: Departed) {
+        let Departed { id: object, why, .. } = departed;
+        self.log("evict", format_args!("{object} {why}"));
+        match why {
+            // Unless it is back, or was freed, by now.
+            Departure::Spilled if self.is_spilled(object) => self.tell_pull(pull::Event::Spilled { object }),
+            Departure::Spilled => {}
+            Departure::Rebuildable => {
+                self.tell_pull(pull::Event::Gone { object });
+                self.farewells.push((object.owner(), Message::CopyEvicted(object)));
+            }
+            Departure::Evicted | Departure::Forced | Departure::Lost => {
+                self.tell_pull(pull::Event::Gone { object });
+                self.farewells.push((object.owner(), Message::CopyRemoved(object)));
+            }
+        }
+    }
+
+    /// The results of a finished attempt that a full store may drop, if its policy is that.
+    pub(super) fn may_be_rebuilt(&mut self, task: TaskId, attempt: Attempt, results: &[TaskResult]) {
+        // What an actor returned is not among these: it may not be the same again.
+        let retries = self.attempts.get(&(task, attempt)).map(|running| running.spec.retries);
+        if retries.is_none_or(|retries| retries.losses == Some(0)) {
+            return;
+        }
+        for (index, result) in (0..).zip(results) {
+            if matches!(result.place, ResultPlace::Stored(_)) {
+                self.objects.table().rebuildable(task.result(index));
+            }
+        }
+    }
+
+    fn is_spilled(&self, object: ObjectId) -> bool {
+        let table = self.objects.table();
+        table.place(object).is_some() && !table.contains(object)
+    }
+
+    /// The copy here is the one its owner counts on from now on. If it has just gone, the owner is about to hear of it.
+    pub(super) fn promote(&mut self, object: ObjectId) {
+        let promoted = self.objects.table().promote(object);
+        if promoted.is_ok() {
+            self.log("promote", format_args!("{object}"));
+        }
+    }
+
+    /// A spilled copy cannot be read. If it was the only one here, the owner looks for another, or has it made again.
+    pub(super) fn spill_lost(&mut self, object: ObjectId, place: Place, why: &SpillFailure) {
+        self.log("spill lost", format_args!("{object} in {}: {why}", place.file));
+        let lost = self.objects.table().lose_spilled(self.now, object, place);
+        if let Some(departed) = lost {
+            self.departed(departed);
+        }
+    }
+
+    /// Reads a spilled object back, as the pull machine wishes.
+    pub(super) fn restore(&mut self, object: ObjectId, attempt: Attempt) {
+        let failed = |why| pull::Event::FetchFailed { object, attempt, why };
+        match self.objects.restore(self.now, object) {
+            Ok((place, region)) => {
+                self.log("restore", format_args!("{object} {} from {}", place.len, place.file));
+                self.out.push(Output::Restore { object, attempt, place, region });
+            }
+            Err(StoreError::Duplicate { state, .. }) => {
+                let size = self.objects.table().size(object).unwrap_or(ByteSize::ZERO);
+                self.is_here(object, attempt, size, state);
+            }
+            // It has just been freed, or proved damaged: the owner is about to say what next.
+            Err(StoreError::Unknown { .. }) => self.tell_pull(failed(FetchFailure::Corrupt)),
+            Err(_) => self.tell_pull(failed(FetchFailure::NoMemory)),
+        }
+    }
+
+    /// What was to be fetched is here already, or on its way by other means.
+    pub(super) fn is_here(&mut self, object: ObjectId, attempt: Attempt, size: ByteSize, state: ObjectState) {
+        match state {
+            ObjectState::Sealed | ObjectState::Spilling => self.tell_pull(pull::Event::Local { object, size }),
+            ObjectState::Spilled => self.restore(object, attempt),
+            // Whoever writes it will be done soon; until then it cannot be read.
+            ObjectState::Creating | ObjectState::Restoring => {
+                self.tell_pull(pull::Event::FetchFailed { object, attempt, why: FetchFailure::NoMemory });
+            }
+        }
+    }
+
+    /// Drops a copy in memory on demand. Says whether there was one that could go.
+    pub(super) fn evict(&mut self, object: ObjectId, forced: bool) -> bool {
+        let evicted = self.objects.table().evict(self.now, object, forced);
+        evicted.is_some_and(|departed| {
+            self.departed(departed);
+            true
+        })
+    }
+
+    /// What is in the store, for people.
+    pub(super) fn memory(&self) -> MemoryReport {
+        MemoryReport::of(self.now, self.name_of(self.me), self.me, &self.objects.table())
+    }
+
+    /// Changes the budget of the store; what is above it goes as it can.
+    pub(super) fn shrink(&mut self, budget: ByteSize) {
+        self.log("shrink", format_args!("store to {budget}"));
+        let departed = self.objects.table().shrink(self.now, budget);
+        departed.into_iter().for_each(|departed| self.departed(departed));
+    }
+}

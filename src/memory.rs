@@ -1,0 +1,159 @@
+//! `mobula memory`: what is in the stores of a running cluster.
+
+use clap::Args;
+use mobula_runtime::{ByteSize, Env, MemoryReport, Node, NodeSettings, RealConfig, Resources};
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// The store of this command, which keeps nothing.
+const OWN_STORE: ByteSize = ByteSize(1 << 20);
+
+/// Flags of `memory`.
+#[derive(Args)]
+pub struct MemoryArgs {
+    /// Address of the head, as it printed it.
+    #[arg(long, value_name = "ADDR")]
+    address: String,
+    /// List each object, and the copies that left memory last.
+    #[arg(long)]
+    objects: bool,
+    /// Print one document instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks all nodes and prints what they say. Fails if one did not answer.
+pub fn memory(args: &MemoryArgs) -> ExitCode {
+    match ask(&args.address) {
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::FAILURE
+        }
+        Ok(answers) => {
+            let (reports, silent): (Vec<_>, Vec<_>) =
+                answers.into_iter().map(|(_, answer)| answer).partition(Result::is_ok);
+            let reports: Vec<MemoryReport> = reports.into_iter().flatten().collect();
+            let text = if args.json { json(&reports) } else { table(&reports, args.objects) };
+            println!("{}", text.trim_end());
+            silent.iter().filter_map(|answer| answer.as_ref().err()).for_each(|why| eprintln!("error: {why}"));
+            if silent.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+type Answers = Vec<(String, mobula_runtime::Result<MemoryReport>)>;
+
+/// Joins for a moment as a driver does: only a member knows the others.
+fn ask(address: &str) -> Result<Answers, Box<dyn std::error::Error>> {
+    let name = format!("memory-{}", std::process::id());
+    let real = Env::real(RealConfig { node: name.clone(), ..RealConfig::default() })?;
+    let (resources, spill) = (Resources::none(), Vec::new());
+    let settings = NodeSettings { name: name.clone(), resources, store: OWN_STORE, spill, ..NodeSettings::default() };
+    let node = real.block_on(Node::join(&real.env, address, settings))?;
+    let mut answers = real.block_on(node.context().cluster_memory())?;
+    answers.retain(|(node, _)| *node != name);
+    real.kill();
+    Ok(answers)
+}
+
+fn json(reports: &[MemoryReport]) -> String {
+    serde_json::to_string_pretty(reports).unwrap_or_else(|why| format!("error: {why}"))
+}
+
+fn table(reports: &[MemoryReport], objects: bool) -> String {
+    let heads = [
+        "node",
+        "capacity",
+        "used",
+        "peak",
+        "primary",
+        "cached",
+        "creating",
+        "lingering",
+        "pinned",
+        "spilled",
+        "files",
+        "objects",
+    ];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(reports.iter().map(|node| {
+        let bytes = [
+            node.capacity,
+            node.used(),
+            node.peak,
+            node.primary,
+            node.cached,
+            node.creating,
+            node.lingering,
+            node.pinned,
+            node.spilled,
+        ];
+        let bytes = bytes.iter().map(ByteSize::to_string);
+        let counts = [node.files.to_string(), node.objects.len().to_string()];
+        std::iter::once(node.node.clone()).chain(bytes).chain(counts).collect::<Vec<String>>()
+    }));
+    let mut text = aligned(&rows);
+    let mut owners = vec![["node", "owner", "memory", "spilled", "objects"].map(str::to_owned).to_vec()];
+    for node in reports {
+        owners.extend(node.owners.iter().map(|owner| {
+            let (who, objects) = (owner.owner.to_string(), owner.objects.to_string());
+            vec![node.node.clone(), who, owner.memory.to_string(), owner.spilled.to_string(), objects]
+        }));
+    }
+    text += &format!("\n{}", aligned(&owners));
+    if objects {
+        text += &format!("\n{}\n{}", aligned(&object_rows(reports)), aligned(&departed_rows(reports)));
+    }
+    text
+}
+
+fn object_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
+    let heads = ["node", "object", "size", "state", "copy", "on disk", "pins", "views", "age", "idle"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for node in reports {
+        rows.extend(node.objects.iter().map(|object| {
+            let copy = if object.primary { "primary" } else { "cached" };
+            let on_disk = if object.on_disk { "yes" } else { "no" };
+            vec![
+                node.node.clone(),
+                object.object.to_string(),
+                object.size.to_string(),
+                object.state.clone(),
+                copy.to_owned(),
+                on_disk.to_owned(),
+                object.pins.to_string(),
+                object.views.to_string(),
+                object.age.to_string(),
+                object.idle.to_string(),
+            ]
+        }));
+    }
+    rows
+}
+
+fn departed_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
+    let mut rows = vec![["node", "left memory", "size", "ago", "why"].map(str::to_owned).to_vec()];
+    for node in reports {
+        rows.extend(node.departed.iter().map(|gone| {
+            let (object, size, ago) = (gone.object.to_string(), gone.size.to_string(), gone.age.to_string());
+            vec![node.node.clone(), object, size, ago, gone.why.clone()]
+        }));
+    }
+    rows
+}
+
+/// Columns as wide as their widest cell; the first to the left, the others to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            // Writing to a string cannot fail.
+            let _ = if column == 0 { write!(text, "{cell:<width$}") } else { write!(text, "  {cell:>width$}") };
+        }
+        text.push('\n');
+    }
+    text
+}
