@@ -120,13 +120,14 @@ impl Objects {
 
     /// A creation found no room: copies may have gone in vain, and the loop is to look for something to spill.
     fn starved(&self, why: &StoreError) {
-        if let StoreError::Full { evicted, .. } = why {
+        if let StoreError::Full { evicted, .. } | StoreError::OutOfDisk { evicted, .. } = why {
             self.report(evicted.clone());
             let _ = self.inbox.send(Input::Tick);
         }
     }
 
-    /// Puts a result or a put where it belongs: inline if it is small, else into the store as the primary copy. Waits for room while something is being spilled, and else up to the grace time.
+    /// Puts a result or a put where it belongs: inline if it is small, else into the store as the primary copy. Waits for
+    /// room while something is being spilled, and else up to the grace time.
     ///
     /// # Errors
     /// `StoreFull` when there was none; `OutOfDisk` when nothing could be spilled because of the disk.
