@@ -117,7 +117,8 @@ impl Context {
     /// Stores a value. Small ones stay with this process; large ones are written once, straight into the node's store.
     ///
     /// # Errors
-    /// `StoreFull` when there is no room within the grace time, `OutOfDisk` when none can be made; `WrongType` when the value has no encoding.
+    /// `StoreFull` when there is no room within the grace time, `OutOfDisk` when none can be made; `WrongType` when the
+    /// value has no encoding.
     pub async fn put<T: Serialize>(&self, value: &T) -> Result<ObjectRef<T>, Error> {
         let encoded = super::function::encoded(value)?;
         let object = self.new_task().result(0);
