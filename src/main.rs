@@ -1,10 +1,14 @@
 //! The command line.
 
 #![allow(clippy::disallowed_methods, reason = "a command line starts processes and reads the files it is given")]
+#![allow(clippy::disallowed_types, reason = "a person at the command line waits in wall time")]
 
 mod check;
 #[cfg(not(madsim))]
 mod memory;
+mod mutants;
+mod replay;
+mod shrink;
 mod sweep;
 
 use clap::{Args, Parser, Subcommand};
@@ -31,6 +35,12 @@ enum What {
     Run(RunArgs),
     /// Play a scenario under many seeds and say which of them fail; equal answers are part of passing.
     Sweep(sweep::SweepArgs),
+    /// Play a run again: up to an event, where every machine says its state, or from an event on with other dice.
+    Replay(replay::ReplayArgs),
+    /// Make a failing scenario smaller while it fails in the same way, and write it down.
+    Shrink(shrink::ShrinkArgs),
+    /// Measure the simulator: after how many seeds is each planted bug found?
+    Mutants(mutants::MutantsArgs),
     /// Play a scenario twice with one seed, in two processes, and compare every line of the event log.
     Check(check::CheckArgs),
     /// Be the head of a cluster. Prints the address that nodes join.
@@ -61,7 +71,8 @@ struct RunArgs {
     /// Print one document instead of lines.
     #[arg(long)]
     json: bool,
-    /// Write the event log into this file.
+    /// Write the event log into this file: .html a space-time diagram, .json for Perfetto, .shiviz for ShiViz, else its
+    /// lines.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
@@ -88,6 +99,9 @@ fn main() -> ExitCode {
         }
         What::Sweep(args) => sweep::sweep(&args),
         What::Check(args) => check::check(&args),
+        What::Replay(args) => replay::replay(&args),
+        What::Shrink(args) => shrink::shrink(&args),
+        What::Mutants(args) => mutants::mutants(&args),
         #[cfg(not(madsim))]
         What::Memory(args) => memory::memory(&args),
         #[cfg(not(madsim))]
@@ -100,6 +114,11 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Panics are what is looked for: their messages are in the reports.
+fn without_panic_messages() {
+    std::panic::set_hook(Box::new(|_| {}));
 }
 
 #[cfg(not(madsim))]

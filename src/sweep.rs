@@ -1,10 +1,15 @@
-//! `mobula sweep`: one scenario, many seeds.
+//! `mobula sweep`: many seeds of one scenario, or of plans drawn from the seeds.
 
 use super::RunArgs;
-use mobula_scenarios::{Options, Report};
-use std::collections::BTreeMap;
+use mobula_scenarios::search::{play_twice, swarm};
+use mobula_scenarios::{Options, Outcome, Report};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
 
 /// Flags of `sweep`.
 #[derive(clap::Args)]
@@ -14,9 +19,17 @@ pub struct SweepArgs {
     /// Which seeds, the last one excluded, as in 0..100.
     #[arg(long, value_name = "FROM..TO", value_parser = seeds)]
     seeds: Range<u64>,
+    /// Draw cluster, workload and fault mix from each seed. The path is then the directory in which plans that fail are
+    /// written, as scenario files.
+    #[arg(long)]
+    swarm: bool,
+    /// Simulations at the same time, each on a thread of its own.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
 }
 
-fn seeds(text: &str) -> Result<Range<u64>, String> {
+/// `0..100`.
+pub fn seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("`{text}` is no range of seeds; write it as in `0..100`");
     let (from, to) = text.split_once("..").ok_or_else(wrong)?;
     let (from, to) = (from.trim().parse().map_err(|_| wrong())?, to.trim().parse().map_err(|_| wrong())?);
@@ -25,25 +38,113 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 
 /// Runs every seed, prints a line for each, and fails if one of them fails or answers differently from the first.
 pub fn sweep(args: &SweepArgs) -> ExitCode {
-    let mut reports = Vec::new();
-    let mut first: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    let mut differs = 0_u64;
-    for seed in args.seeds.clone() {
-        let options = Options { seed, quiet: true, json: false, ..args.run.options() };
-        for report in mobula_scenarios::run_path(&args.run.path, &options) {
-            let (known_seed, known) = *first.entry(report.name.clone()).or_insert((seed, report.digest));
-            print(seed, &report);
-            if known != report.digest {
-                println!("       answers differ from those of seed {known_seed}: {known:016x}");
-                differs += 1;
+    if args.swarm {
+        super::without_panic_messages();
+    }
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    each_seed(args, |seed, reports| {
+        for report in reports {
+            tally.take(args, seed, report);
+        }
+    });
+    tally.print(started.elapsed().as_secs_f64());
+    ExitCode::from(mobula_scenarios::exit_code(&tally.reports).max(u8::from(tally.differs > 0)))
+}
+
+/// Plays all seeds on so many threads as asked for, and hands the reports out in the order of the seeds.
+fn each_seed(args: &SweepArgs, mut take: impl FnMut(u64, Vec<Report>)) {
+    let next = AtomicU64::new(args.seeds.start);
+    let (send, done) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            let (next, send) = (&next, send.clone());
+            scope.spawn(move || {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= args.seeds.end || send.send((seed, play(args, seed))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let (mut waiting, mut turn) = (BTreeMap::new(), args.seeds.start);
+        for (seed, reports) in done {
+            waiting.insert(seed, reports);
+            while let Some(reports) = waiting.remove(&turn) {
+                take(turn, reports);
+                turn += 1;
             }
-            reports.push(report);
+        }
+    });
+}
+
+fn play(args: &SweepArgs, seed: u64) -> Vec<Report> {
+    let options = Options { seed, quiet: true, json: false, ..args.run.options() };
+    match args.swarm {
+        true => vec![play_twice(&swarm(seed), "swarm.toml", &options)],
+        false => mobula_scenarios::run_path(&args.run.path, &options),
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    reports: Vec<Report>,
+    /// The first answers of each scenario, and of which seed they are.
+    first: BTreeMap<String, (u64, u64)>,
+    differs: u64,
+}
+
+impl Tally {
+    fn take(&mut self, args: &SweepArgs, seed: u64, report: Report) {
+        print(seed, &report);
+        let (known_seed, known) = *self.first.entry(report.name.clone()).or_insert((seed, report.digest));
+        if known != report.digest {
+            println!("       answers differ from those of seed {known_seed}: {known:016x}");
+            self.differs += 1;
+        }
+        if args.swarm && report.outcome != Outcome::Passed {
+            match write(&args.run.path, seed) {
+                Ok(file) => println!("       mobula shrink {} --seed {seed}", file.display()),
+                Err(why) => println!("       the plan cannot be written: {why}"),
+            }
+        }
+        self.reports.push(report);
+    }
+
+    fn print(&self, seconds: f64) {
+        let runs = self.reports.len();
+        let failed = self.reports.iter().filter(|report| report.exit_code() != 0).count();
+        println!("{runs} runs, {failed} failed, {} with other answers than the first", self.differs);
+        let events: u64 = self.reports.iter().map(|report| report.events).sum();
+        let lived: f64 = self.reports.iter().map(|report| report.virtual_time.0 as f64 / 1e9).sum();
+        println!(
+            "{:.1} runs/s, {:.0} events/s, {:.1} simulated seconds a second",
+            runs as f64 / seconds,
+            events as f64 / seconds,
+            lived / seconds
+        );
+        let situations: BTreeSet<&String> = self.reports.iter().flat_map(|report| &report.coverage).collect();
+        println!("{} situations (machine, how full, event)", situations.len());
+        let mut probes: BTreeMap<&str, u64> = BTreeMap::new();
+        for (probe, count) in self.reports.iter().flat_map(|report| &report.probes) {
+            *probes.entry(probe).or_default() += count;
+        }
+        let never = mobula_runtime::PROBES.iter().filter(|probe| !probes.contains_key(**probe));
+        let never: Vec<&str> = never.copied().collect();
+        if !never.is_empty() {
+            println!("never reached: {}", never.join(", "));
         }
     }
-    let failed = reports.iter().filter(|report| report.exit_code() != 0).count();
-    println!("{} runs, {failed} failed, {differs} with other answers than the first", reports.len());
-    let code = mobula_scenarios::exit_code(&reports).max(u8::from(differs > 0));
-    ExitCode::from(code)
+}
+
+/// Writes the plan of a seed down.
+fn write(directory: &Path, seed: u64) -> std::io::Result<PathBuf> {
+    std::fs::create_dir_all(directory)?;
+    let file = directory.join(format!("swarm-{seed}.toml"));
+    std::fs::write(&file, swarm(seed).to_string())?;
+    Ok(file)
 }
 
 fn print(seed: u64, report: &Report) {
@@ -51,6 +152,6 @@ fn print(seed: u64, report: &Report) {
     let (name, outcome, answers) = (&report.name, report.outcome.word(), report.digest);
     println!("seed {seed:>6}  {outcome:<8}  log {log}  answers {answers:016x}  {:>6} ms  {name}", report.wall_ms);
     if let Some(failure) = &report.failure {
-        println!("       {}", failure.message);
+        println!("       {}: {}", failure.checker, failure.message);
     }
 }

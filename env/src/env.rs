@@ -7,7 +7,7 @@ use crate::files::Files;
 use crate::log::{Failure, LogSink, Record, lock, panic_text};
 use crate::net::{Listener, Stream};
 use crate::rng::Rng;
-use crate::rpc::{RpcClient, RpcError, RpcServer, RpcService};
+use crate::rpc::{RpcClient, RpcError, RpcFault, RpcFaults, RpcServer, RpcService};
 use crate::task::{Task, TaskGone};
 use futures_util::FutureExt;
 use mobula_protocol::{ByteSize, Nanos};
@@ -80,7 +80,9 @@ pub(crate) struct Life {
     /// Belongs to the machine: a restarted node still has a wrong clock.
     pub(crate) wall_offset: Arc<AtomicI64>,
     pub(crate) record: Arc<Record>,
-    pub(crate) sites: Mutex<BTreeMap<&'static str, Rng>>,
+    /// By seed and site: a branch has dice of its own.
+    pub(crate) sites: Mutex<BTreeMap<(u64, &'static str), Rng>>,
+    pub(crate) faults: Arc<RpcFaults>,
     pub(crate) place: Place,
 }
 
@@ -193,10 +195,21 @@ impl Env {
     /// Fails with `ConnectionRefused` if nobody listens, `NotFound` if there is no such host, `TimedOut` after one
     /// second. Reads and writes on the stream have no limit of their own: after a partition they may wait for ever.
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
-        match self.timeout(CONNECT_TIMEOUT, self.place().connect(self, address)).await {
+        match self.timeout(CONNECT_TIMEOUT, self.dial(address)).await {
             Ok(result) => result,
             Err(Elapsed) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("connecting to {address} timed out"))),
         }
+    }
+
+    async fn dial(&self, address: &str) -> io::Result<Stream> {
+        let faults = self.rpc_faults();
+        if !faults.is_empty() {
+            let (here, there) = (self.node(), crate::sim::host(address));
+            faults.passable(here, there).await;
+            faults.passable(there, here).await;
+            self.sleep_if(faults.latency(here, there) + faults.latency(there, here)).await;
+        }
+        self.place().connect(self, address).await
     }
 
     /// Serves `service` on `port`, or on any free port if it is 0, until the [`RpcServer`] is dropped or the node dies.
@@ -209,6 +222,22 @@ impl Env {
     /// Connects to the service at `address`. The client reconnects by itself after a failure.
     pub async fn rpc_connect(&self, address: &str) -> Result<RpcClient, RpcError> {
         RpcClient::connect(self, address).await
+    }
+
+    /// From now on calls meet this fault: those of all nodes of a simulated world, those of this node in the real one.
+    pub fn inject_rpc_fault(&self, fault: RpcFault) {
+        self.0.faults.inject(self.0.seed, fault);
+    }
+
+    pub(crate) fn rpc_faults(&self) -> &RpcFaults {
+        &self.0.faults
+    }
+
+    /// Sleeps, unless there is nothing to sleep for.
+    pub(crate) async fn sleep_if(&self, d: Nanos) {
+        if d > Nanos::ZERO {
+            self.sleep(d).await;
+        }
     }
 
     /// The disk of this node.
@@ -249,19 +278,48 @@ impl Env {
     /// FoundationDB, a quarter of the sites are armed in a run, and an armed site fires a quarter of the times it is
     /// asked.
     pub fn buggify(&self, site: &'static str) -> bool {
-        if !self.0.buggify {
-            return false;
-        }
+        let seed = match self.0.record.branched() {
+            Some(seed) => seed,
+            None if self.0.buggify => self.0.seed,
+            None => return false,
+        };
         // Armed or not is the same on all nodes: the whole cluster runs with the same unlikely paths.
-        if !Rng::new(self.0.seed, "", site).chance(0.25) {
+        if !Rng::new(seed, "", site).chance(0.25) {
             return false;
         }
-        lock(&self.0.sites).entry(site).or_insert_with(|| Rng::new(self.0.seed, &self.0.node, site)).chance(0.25)
+        let mut sites = lock(&self.0.sites);
+        let fires = sites.entry((seed, site)).or_insert_with(|| Rng::new(seed, &self.0.node, site)).chance(0.25);
+        if fires {
+            self.0.record.probe(site);
+        }
+        fires
     }
 
     /// Counts that `site` was reached. A site never reached in many runs is code that was never rehearsed.
     pub fn probe(&self, site: &'static str) {
         self.0.record.probe(site);
+    }
+
+    /// Notes that this situation occurred; see [`SimReport::coverage`](crate::SimReport::coverage).
+    pub fn cover(&self, situation: String) {
+        self.0.record.cover(situation);
+    }
+
+    /// Returns once `site` was reached `count` times: by all nodes of a simulated world, by this one in the real world.
+    /// Every kind of [`Env::emit`] is a site too.
+    pub async fn probed(&self, site: &str, count: u64) {
+        self.0.record.probed(site, count).await;
+    }
+
+    /// Returns once the event log has so many lines.
+    pub async fn events_reach(&self, count: u64) {
+        self.0.record.events_reach(count).await;
+    }
+
+    /// Returns once `bytes` were [charged](Env::charge) to the receiving sides of network cards: of all nodes of a
+    /// simulated world, of this one in the real world.
+    pub async fn bytes_moved(&self, bytes: ByteSize) {
+        self.0.record.bytes_moved(bytes.0).await;
     }
 
     /// Appends a line to the event log: number, model nanoseconds, node, `kind`, `detail`.
@@ -278,6 +336,9 @@ impl Env {
 
     /// Waits in the queue of a resource for as long as `bytes` take there. Nothing to wait for in the real world.
     pub async fn charge(&self, what: Resource, bytes: ByteSize) {
+        if what == Resource::NicReceive {
+            self.0.record.moved(bytes.0);
+        }
         if let Some(done) = self.place().reserve(what, bytes) {
             self.wait_for(done).await;
         }

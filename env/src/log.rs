@@ -5,8 +5,9 @@
 //! on turmoil the clocks of two nodes may differ by one tick within it.
 
 use mobula_protocol::Nanos;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -36,8 +37,14 @@ pub(crate) struct Record {
     sink: OnceLock<LogSink>,
     log: Mutex<Log>,
     probes: Mutex<BTreeMap<&'static str, u64>>,
+    coverage: Mutex<BTreeSet<String>>,
+    reached: Notify,
+    /// Bytes received over network cards.
+    moved: AtomicU64,
     failure: Mutex<Option<Failure>>,
     failed: Notify,
+    /// From the event of this number on, the dice of this seed.
+    branch: Option<(u64, u64)>,
 }
 
 /// Locks `mutex`. A panic while it was held is reported on its own; the data under our locks is always whole.
@@ -47,8 +54,24 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Record {
     /// For a simulation: every line is counted and hashed, and kept if `keep_lines`.
-    pub(crate) fn simulated(keep_lines: bool) -> Self {
-        Self { hashed: true, keep_lines, ..Self::default() }
+    pub(crate) fn simulated(keep_lines: bool, branch: Option<(u64, u64)>) -> Self {
+        Self { hashed: true, keep_lines, branch, ..Self::default() }
+    }
+
+    /// The seed of another course of events, if it has begun.
+    pub(crate) fn branched(&self) -> Option<u64> {
+        let (at, seed) = self.branch?;
+        (self.events() >= at).then_some(seed)
+    }
+
+    /// How many lines there are.
+    pub(crate) fn events(&self) -> u64 {
+        lock(&self.log).events
+    }
+
+    /// Resolves once there are so many lines.
+    pub(crate) async fn events_reach(&self, count: u64) {
+        self.until(|| self.events() >= count).await;
     }
 
     /// Lines go to `sink` from now on. The first sink stays.
@@ -56,11 +79,17 @@ impl Record {
         let _ = self.sink.set(sink);
     }
 
-    pub(crate) fn emit(&self, now: Nanos, node: &str, kind: &str, detail: fmt::Arguments<'_>) {
+    pub(crate) fn emit(&self, now: Nanos, node: &str, kind: &'static str, detail: fmt::Arguments<'_>) {
         let sink = self.sink.get();
         if !self.hashed && sink.is_none() {
             return;
         }
+        self.append(now, node, kind, detail, sink);
+        // Last: whoever waits for a number of lines finds this one there.
+        self.probe(kind);
+    }
+
+    fn append(&self, now: Nanos, node: &str, kind: &str, detail: fmt::Arguments<'_>, sink: Option<&LogSink>) {
         let mut log = lock(&self.log);
         let line = format!("{} {} {node} {kind} {detail}", log.events, now.0);
         log.events += 1;
@@ -75,10 +104,48 @@ impl Record {
 
     pub(crate) fn probe(&self, site: &'static str) {
         *lock(&self.probes).entry(site).or_default() += 1;
+        self.reached.notify_waiters();
+    }
+
+    pub(crate) fn cover(&self, situation: String) {
+        lock(&self.coverage).insert(situation);
+    }
+
+    /// The situations noted, moved out.
+    pub(crate) fn take_coverage(&self) -> BTreeSet<String> {
+        std::mem::take(&mut *lock(&self.coverage))
+    }
+
+    /// Counts bytes received.
+    pub(crate) fn moved(&self, bytes: u64) {
+        self.moved.fetch_add(bytes, Ordering::Relaxed);
+        self.reached.notify_waiters();
+    }
+
+    /// Resolves once `site` was reached `count` times.
+    pub(crate) async fn probed(&self, site: &str, count: u64) {
+        self.until(|| lock(&self.probes).get(site).copied().unwrap_or_default() >= count).await;
+    }
+
+    /// Resolves once so many bytes were received.
+    pub(crate) async fn bytes_moved(&self, bytes: u64) {
+        self.until(|| self.moved.load(Ordering::Relaxed) >= bytes).await;
     }
 
     pub(crate) fn probes(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.probes).clone()
+    }
+
+    async fn until(&self, is_true: impl Fn() -> bool) {
+        loop {
+            let mut reached = std::pin::pin!(self.reached.notified());
+            // Before looking, so that nothing is missed between the look and the wait.
+            reached.as_mut().enable();
+            if is_true() {
+                return;
+            }
+            reached.await;
+        }
     }
 
     /// Hash, number of events and kept lines; the lines are moved out.

@@ -8,11 +8,13 @@
 
 use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
 use crate::log::lock;
+use crate::sim::host;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
@@ -23,6 +25,11 @@ mod transport;
 #[path = "rpc/madsim.rs"]
 mod transport;
 
+mod fault;
+
+pub(crate) use fault::RpcFaults;
+pub use fault::{RpcFault, RpcFaultKind};
+
 pub(crate) mod pb {
     #![allow(missing_docs, clippy::all)]
     tonic::include_proto!("mobula");
@@ -30,6 +37,11 @@ pub(crate) mod pb {
 
 /// The longest message in either direction. Bulk data goes over [`Env::connect`].
 const MESSAGE_LIMIT: usize = 512 << 20;
+
+/// How long a call that is to be overtaken waits for the one that overtakes it.
+const OVERTAKE: Nanos = Nanos::millis(50);
+/// How often it looks.
+const LOOK: Nanos = Nanos::micros(200);
 
 /// What a node serves. One call may run many times, also at once: callers retry.
 pub trait RpcService: Send + Sync + 'static {
@@ -226,6 +238,8 @@ struct Line {
     open: Mutex<Open>,
     /// Held while connecting: the others wait for the same connection.
     dialling: tokio::sync::Mutex<()>,
+    /// Counts answered calls, for faults that reorder.
+    answered: AtomicU64,
 }
 
 #[derive(Default)]
@@ -255,6 +269,101 @@ impl RpcClient {
 
     /// Calls `method` and waits at most `timeout` for its reply, including the time to connect if needed.
     pub async fn call(&self, method: &str, body: Bytes, timeout: Nanos) -> Result<Bytes, RpcError> {
+        let fate = self.fate(|| std::iter::once(method));
+        self.call_under(fate, method, body, timeout).await
+    }
+
+    /// What is to become of the next call, which has or carries these names: the caller hands it to
+    /// [`RpcClient::call_under`]. The names are only asked for if there are faults at all.
+    pub fn fate<'a, N: Iterator<Item = &'a str>>(&self, names: impl FnOnce() -> N) -> Option<RpcFaultKind> {
+        let faults = self.env.rpc_faults();
+        if faults.is_empty() {
+            return None;
+        }
+        faults.fate(self.env.node(), host(&self.address), names())
+    }
+
+    /// [`RpcClient::call`] of a call whose fate is known. [`RpcFaultKind::StaleEpoch`] is the caller's business: only it
+    /// knows what an epoch is.
+    pub async fn call_under(
+        &self,
+        fate: Option<RpcFaultKind>,
+        method: &str,
+        body: Bytes,
+        timeout: Nanos,
+    ) -> Result<Bytes, RpcError> {
+        let Some(kind) = fate else { return self.travel(method, body, timeout).await };
+        self.env.emit("rpc-fault", format_args!("{} {method} to {}", kind.word(), host(&self.address)));
+        let lost = || Err(RpcError::Unreachable(format!("{}: {} by a fault", self.address, kind.word())));
+        match kind {
+            RpcFaultKind::RequestLost => lost(),
+            RpcFaultKind::ReplyLost => {
+                // Whatever the answer is, nobody hears it.
+                let _ = self.travel(method, body, timeout).await;
+                lost()
+            }
+            RpcFaultKind::InFlight => {
+                self.travel_alone(method, body, timeout);
+                lost()
+            }
+            RpcFaultKind::Duplicate => {
+                self.travel_alone(method, body.clone(), timeout);
+                self.travel(method, body, timeout).await
+            }
+            RpcFaultKind::Delay(time) => {
+                self.env.sleep(time).await;
+                self.travel(method, body, timeout).await
+            }
+            RpcFaultKind::Reorder => {
+                let (before, until) = (self.line.answered.load(Ordering::Relaxed), self.env.now() + OVERTAKE);
+                while self.line.answered.load(Ordering::Relaxed) == before && self.env.now() < until {
+                    self.env.sleep(LOOK).await;
+                }
+                self.travel(method, body, timeout).await
+            }
+            RpcFaultKind::StaleEpoch => self.travel(method, body, timeout).await,
+        }
+    }
+
+    /// A call whose answer nobody waits for.
+    fn travel_alone(&self, method: &str, body: Bytes, timeout: Nanos) {
+        let (client, method) = (self.clone(), method.to_owned());
+        self.env.spawn("unheard call", async move {
+            // Its caller was told something else already.
+            let _ = client.travel(&method, body, timeout).await;
+        });
+    }
+
+    /// Sends a call through what holds and slows the link.
+    async fn travel(&self, method: &str, body: Bytes, timeout: Nanos) -> Result<Bytes, RpcError> {
+        let faults = self.env.rpc_faults();
+        if faults.is_empty() {
+            return self.send(method, body, timeout).await;
+        }
+        let (here, there) = (self.env.node(), host(&self.address));
+        if !faults.is_held(here, there) && !faults.is_held(there, here) {
+            self.env.sleep_if(faults.latency(here, there)).await;
+            let answer = self.send(method, body, timeout).await;
+            self.env.sleep_if(faults.latency(there, here)).await;
+            return answer;
+        }
+        // In a task: what is held is delivered when it is released, even if nobody waits for the answer any more.
+        let (client, method) = (self.clone(), method.to_owned());
+        let held = self.env.spawn("held call", async move {
+            let (faults, here, there) = (client.env.rpc_faults(), client.env.node(), host(&client.address));
+            faults.passable(here, there).await;
+            let answer = client.send(&method, body, timeout).await;
+            faults.passable(there, here).await;
+            answer
+        });
+        match self.env.timeout(timeout, held).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(gone)) => Err(RpcError::Unreachable(format!("{}: {gone}", self.address))),
+            Err(Elapsed) => Err(RpcError::Timeout(format!("{} (held)", self.address))),
+        }
+    }
+
+    async fn send(&self, method: &str, body: Bytes, timeout: Nanos) -> Result<Bytes, RpcError> {
         let mut used = None;
         let attempt = async {
             let (channel, dialled) = self.channel().await?;
@@ -281,6 +390,7 @@ impl RpcClient {
         {
             self.hang_up(dialled);
         }
+        self.line.answered.fetch_add(1, Ordering::Relaxed);
         result
     }
 

@@ -9,6 +9,8 @@
 //! | power off | silence | all tasks stop; its disk keeps what was synced |
 //! | pause | silence, until it goes on | tasks stand still; what arrived waits |
 //! | partition | silence between two nodes, in one or both directions | runs |
+//! | hold | silence, until the messages are released and all arrive | runs |
+//! | slow link, loss | calls that take longer or fail | runs |
 //!
 //! Healing a partition does not repair the streams it cut on turmoil, where lost segments are not sent again.
 
@@ -19,13 +21,13 @@ use crate::compute::Costs;
 use crate::disk::{DiskDamage, DiskFaults};
 use crate::env::Env;
 use crate::log::lock;
+use crate::rpc::RpcFault;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::Arc;
 
-#[cfg(madsim)]
 pub(crate) use world::host;
 pub(crate) use world::{Gated, Machine, Primitive, SimPlace, World};
 
@@ -49,6 +51,9 @@ pub struct SimConfig {
     pub trace: bool,
     /// Let [`Env::buggify`] fire.
     pub buggify: bool,
+    /// From the event of this number on, [`Env::buggify`] fires by the dice of this other seed: the same past, another
+    /// future.
+    pub branch: Option<(u64, u64)>,
 }
 
 impl Default for SimConfig {
@@ -61,6 +66,7 @@ impl Default for SimConfig {
             costs: Costs::default(),
             trace: false,
             buggify: false,
+            branch: None,
         }
     }
 }
@@ -95,6 +101,8 @@ pub struct SimReport<T> {
     pub events: u64,
     /// The lines, if [`SimConfig::trace`] was set.
     pub lines: Vec<String>,
+    /// The situations noted with [`Env::cover`].
+    pub coverage: BTreeSet<String>,
     /// How often each [`Env::probe`] was reached.
     pub probes: BTreeMap<&'static str, u64>,
     /// How long the world lived, in model time.
@@ -118,7 +126,8 @@ where
         let outcome = simulator::run(&world, move |env| driver(env, handle));
         let (log_hash, events, lines) = world.record.take_log();
         let probes = world.record.probes();
-        SimReport { outcome, log_hash, events, lines, probes, virtual_time: world.ended_at() }
+        let coverage = world.record.take_coverage();
+        SimReport { outcome, log_hash, events, lines, coverage, probes, virtual_time: world.ended_at() }
     };
     let simulation = std::thread::Builder::new().name("simulation".into()).spawn(run);
     let joined = simulation.expect("the operating system gives a thread for the simulation").join();
@@ -223,9 +232,49 @@ impl SimHandle {
         self.cut(b, a, false).await;
     }
 
-    /// Restores all links.
+    /// From now on calls meet this fault; see [`crate::RpcFault`].
+    pub fn inject(&self, fault: RpcFault) {
+        self.note("inject", format_args!("{fault}"));
+        self.world.faults.inject(self.world.config.seed, fault);
+    }
+
+    /// Holds what `a` and `b` say to each other, until [`SimHandle::release_messages`].
+    pub fn hold(&self, a: &str, b: &str) {
+        self.note("hold", format_args!("{a} {b}"));
+        self.each_way(a, b, |from, to| self.world.faults.hold(from, to, true));
+    }
+
+    /// Lets everything arrive that is held between `a` and `b`.
+    pub fn release_messages(&self, a: &str, b: &str) {
+        self.note("release_messages", format_args!("{a} {b}"));
+        self.each_way(a, b, |from, to| self.world.faults.hold(from, to, false));
+    }
+
+    /// Adds `latency` to what calls and new connections between `a` and `b` take in each direction. Zero mends it.
+    pub fn slow_link(&self, a: &str, b: &str, latency: Nanos) {
+        self.note("slow_link", format_args!("{a} {b} {latency}"));
+        self.each_way(a, b, |from, to| self.world.faults.slow(from, to, latency));
+    }
+
+    /// Loses requests and replies between `a` and `b`, each with this probability. Zero mends it. Byte streams are not
+    /// concerned: a real one retransmits, a simulated one would never recover.
+    pub fn lose(&self, a: &str, b: &str, probability: f64) {
+        self.note("loss", format_args!("{a} {b} {probability}"));
+        let seed = self.world.config.seed;
+        self.each_way(a, b, |from, to| self.world.faults.lossy(seed, from, to, probability));
+    }
+
+    fn each_way(&self, a: &str, b: &str, change: impl Fn(&str, &str)) {
+        self.world.machine(a);
+        self.world.machine(b);
+        change(a, b);
+        change(b, a);
+    }
+
+    /// Restores all links, and ends all faults of calls.
     pub async fn heal_all(&self) {
         self.note("heal_all", format_args!("-"));
+        self.world.faults.clear();
         for (from, to) in self.world.cuts() {
             self.cut(&from, &to, false).await;
         }

@@ -30,6 +30,7 @@ pub mod directory;
 pub mod link;
 pub mod member;
 pub mod owner;
+pub mod planted;
 pub mod pull;
 pub mod sched;
 pub mod transfer;

@@ -1,6 +1,8 @@
 //! Everything one incarnation says to another. All of it travels over a [`crate::link`]: in order, exactly once, between two
 //! incarnations, so that no handler has to deduplicate.
 
+mod names;
+
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
 use crate::{Attempt, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};

@@ -41,6 +41,54 @@ pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
 pub use node::{Ledger, Node, Question, crash};
 pub use settings::{HeadSettings, NodeSettings};
 
+/// Everything a simulated run may reach in this crate and `env`: kinds of lines of the event log, and unlikely paths. A
+/// sweep lists those it never reached.
+pub const PROBES: &[&str] = &[
+    "actor",
+    "admit",
+    "call",
+    "construct",
+    "constructed",
+    "create",
+    "finish-call",
+    "exchange.late",
+    "fetch.late",
+    "node.short-turn",
+    "cancel",
+    "declare-dead",
+    "died",
+    "evict",
+    "fetch",
+    "fetch-failed",
+    "finish",
+    "free-by-hand",
+    "free-copy",
+    "get-failed",
+    "gone",
+    "got",
+    "grant",
+    "joined",
+    "lease-end",
+    "misaddressed",
+    "put",
+    "recv",
+    "ref+",
+    "ref-",
+    "rpc-fault",
+    "send",
+    "skip",
+    "spillback",
+    "start",
+    "stop",
+    "stray",
+    "submit",
+];
+
+/// What the calls between nodes are called: the methods of the wire, then the messages inside `Exchange`.
+pub fn call_names() -> impl Iterator<Item = &'static str> + Clone {
+    [wire::JOIN, wire::EXCHANGE].into_iter().chain(mobula_protocol::Message::names().iter().copied())
+}
+
 /// The one error of the public API: typed, with a cause (decision D8).
 pub type Error = mobula_protocol::TaskError;
 /// The result of most calls.

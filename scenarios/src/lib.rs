@@ -14,6 +14,7 @@ pub mod condition;
 pub mod expr;
 pub mod file;
 mod run;
+pub mod search;
 pub mod tasks;
 pub mod value;
 

@@ -3,7 +3,7 @@
 use crate::fault::{FaultError, NodeState};
 use crate::spec::{ClusterSettings, DRIVER, HEAD, NodeSpec, SpecError};
 use crate::world::{Lives, World};
-use mobula_env::{Env, WorldKind};
+use mobula_env::{Env, RpcFault, SimHandle, WorldKind};
 use mobula_protocol::Nanos;
 use mobula_runtime::{Context, Node, Question};
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ mod storage;
 /// `"head"`, the driver's own node is `"driver"`.
 #[derive(Clone)]
 pub struct Cluster(Arc<Shared>);
+
+type Reply = tokio::sync::oneshot::Sender<Vec<String>>;
 
 struct Shared {
     /// The driver's own node.
@@ -200,6 +202,82 @@ impl Cluster {
         Ok(())
     }
 
+    /// From now on calls meet this fault. In the real world only those of the driver: the other processes get theirs
+    /// when they start, from [`RunOptions::rpc_faults`](crate::RunOptions::rpc_faults).
+    ///
+    /// # Errors
+    /// In the real world, a fault of another process's calls.
+    pub async fn inject(&self, fault: RpcFault) -> Result<(), FaultError> {
+        match &self.0.world {
+            World::Simulated(simulated) => simulated.sim.inject(fault),
+            #[cfg(not(madsim))]
+            World::Real(_) if fault.from.as_deref() == Some(DRIVER) && fault.to.is_none() => {
+                self.env().inject_rpc_fault(RpcFault { from: None, ..fault });
+            }
+            #[cfg(not(madsim))]
+            World::Real(_) => return Err(self.skip(format!("rpc fault {fault}"), "the other processes run already")),
+        }
+        Ok(())
+    }
+
+    /// Holds what two machines say to each other, until [`Cluster::release_messages`]: nothing is lost, all of it is late.
+    ///
+    /// # Errors
+    /// No such node; unsupported in the real world.
+    pub async fn hold(&self, a: &str, b: &str) -> Result<(), FaultError> {
+        self.between("hold", a, b, |sim| sim.hold(a, b))
+    }
+
+    /// Lets what is held between two machines arrive.
+    ///
+    /// # Errors
+    /// No such node; unsupported in the real world.
+    pub async fn release_messages(&self, a: &str, b: &str) -> Result<(), FaultError> {
+        self.between("release_messages", a, b, |sim| sim.release_messages(a, b))
+    }
+
+    /// Adds `latency` to what messages between two machines take. Zero mends it.
+    ///
+    /// # Errors
+    /// No such node; unsupported in the real world.
+    pub async fn slow_link(&self, a: &str, b: &str, latency: Nanos) -> Result<(), FaultError> {
+        self.between("slow_link", a, b, |sim| sim.slow_link(a, b, latency))
+    }
+
+    /// Loses requests and replies between two machines, each with this probability. Zero mends it.
+    ///
+    /// # Errors
+    /// No such node; unsupported in the real world.
+    pub async fn lose(&self, a: &str, b: &str, probability: f64) -> Result<(), FaultError> {
+        self.between("loss", a, b, |sim| sim.lose(a, b, probability))
+    }
+
+    fn between(&self, verb: &str, a: &str, b: &str, act: impl FnOnce(&SimHandle)) -> Result<(), FaultError> {
+        self.known(&[a, b])?;
+        match &self.0.world {
+            World::Simulated(simulated) => act(&simulated.sim),
+            #[cfg(not(madsim))]
+            World::Real(_) => return Err(self.skip(format!("{verb} {a} {b}"), NO_FILTERS)),
+        }
+        Ok(())
+    }
+
+    /// Moves a machine's wall clock. Nothing may depend on it.
+    ///
+    /// # Errors
+    /// No such node; unsupported in the real world.
+    pub async fn clock_jump(&self, node: &str, nanos: i64) -> Result<(), FaultError> {
+        self.known(&[node])?;
+        match &self.0.world {
+            World::Simulated(simulated) => simulated.sim.clock_jump(node, nanos).await,
+            #[cfg(not(madsim))]
+            World::Real(_) => {
+                return Err(self.skip(format!("clock_jump {node}"), "it would need a clock of the node's own"));
+            }
+        }
+        Ok(())
+    }
+
     /// Restores all links.
     ///
     /// # Errors
@@ -251,6 +329,30 @@ impl Cluster {
             }
             self.env().sleep(Nanos::millis(10)).await;
         }
+    }
+
+    /// What every node that can be asked waits for: `"{node}: {who} waits ..."`, in node order. In the real world that
+    /// is the driver's own.
+    pub async fn waits(&self) -> Vec<String> {
+        self.ask_all(Question::Waits).await
+    }
+
+    /// The state of every machine of every node that can be asked, as [`Cluster::waits`].
+    pub async fn states(&self) -> Vec<String> {
+        self.ask_all(Question::State).await
+    }
+
+    async fn ask_all(&self, question: fn(Reply) -> Question) -> Vec<String> {
+        const PATIENCE: Nanos = Nanos::millis(100);
+        let mut lines = Vec::new();
+        for (node, context) in self.contexts() {
+            match self.env().timeout(PATIENCE, context.ask(question)).await {
+                Ok(Ok(answers)) => lines.extend(answers.into_iter().map(|answer| format!("{node}: {answer}"))),
+                Ok(Err(why)) => lines.push(format!("{node}: it is gone, {why}")),
+                Err(_) => lines.push(format!("{node}: it does not answer")),
+            }
+        }
+        lines
     }
 
     /// For each node, what keeps it from being seen.

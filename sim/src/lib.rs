@@ -13,6 +13,8 @@
 //! | power off | silence, and the disk loses what was not synced | SIGSTOP, and never woken again |
 //! | pause, resume | tasks stand still | SIGSTOP, SIGCONT |
 //! | partition, heal | messages vanish | [`FaultError::Unsupported`], and a line in [`RunReport::skipped_faults`] |
+//! | faults of calls | one table for all nodes | from the beginning: all processes; later: the driver's alone |
+//! | hold, slow link, loss, clock jump | yes | unsupported, and a line |
 //! | link speed | [`ClusterSpec::link`] | the machine's own, and a line in [`RunReport::skipped_faults`] |
 //!
 //! Which simulator there is, is decided when compiling: turmoil, or with `--cfg madsim` madsim and nothing else. Asking
@@ -34,10 +36,11 @@ mod cluster;
 mod fault;
 mod run;
 mod spec;
+pub mod trace;
 mod world;
 
 pub use cluster::Cluster;
 pub use fault::{FaultError, NodeState};
-pub use mobula_env::{DiskDamage, DiskFaults, WorldKind};
+pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, WorldKind};
 pub use run::{RunFailure, RunOptions, RunReport, run};
 pub use spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec, SpecError};

@@ -1,11 +1,12 @@
 //! A run: a cluster, a driver, a report.
 
+use crate::check::history::Broken;
 use crate::cluster::Cluster;
 use crate::spec::{ClusterSpec, SpecError};
 use crate::world;
-use mobula_env::{SimFailure, WorldKind};
+use mobula_env::{RpcFault, SimFailure, WorldKind};
 use mobula_protocol::Nanos;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +22,13 @@ pub struct RunOptions {
     pub trace: bool,
     /// A driver that needs longer is stuck; in time of the world.
     pub max_time: Nanos,
+    /// Take unlikely paths in the code under test; see [`mobula_env::Env::buggify`]. Simulated worlds only.
+    pub buggify: bool,
+    /// Same past, other future: see [`mobula_env::SimConfig::branch`].
+    pub branch: Option<(u64, u64)>,
+    /// Faults of calls that are there from the beginning. Real world: those of the nodes' own processes are handed to
+    /// them when they start.
+    pub rpc_faults: Vec<RpcFault>,
     /// Real world: the program to start as `head` and as `node`, with the flags of [`crate::child`]; by default this
     /// one.
     pub program: Option<PathBuf>,
@@ -29,7 +37,16 @@ pub struct RunOptions {
 impl Default for RunOptions {
     /// The simulator of this build, seed 0, no trace, ten minutes.
     fn default() -> Self {
-        Self { world: SIMULATOR, seed: 0, trace: false, max_time: Nanos::secs(600), program: None }
+        Self {
+            world: SIMULATOR,
+            seed: 0,
+            trace: false,
+            max_time: Nanos::secs(600),
+            buggify: false,
+            branch: None,
+            rpc_faults: Vec::new(),
+            program: None,
+        }
     }
 }
 
@@ -51,6 +68,10 @@ pub struct RunReport<T> {
     pub virtual_time: Nanos,
     /// How long a person waited for it.
     pub wall: Duration,
+    /// The first invariant over the history that was broken; simulated worlds only.
+    pub broken: Option<Broken>,
+    /// The situations that nodes were in; simulated worlds only.
+    pub coverage: BTreeSet<String>,
     /// How often each probe was reached; in the real world, in the driver.
     pub probes: BTreeMap<&'static str, u64>,
     /// What this world could not do although it was asked to, a line each, in order.
@@ -144,6 +165,8 @@ impl<T> RunReport<T> {
             lines: Vec::new(),
             virtual_time: Nanos::ZERO,
             wall: Duration::ZERO,
+            broken: None,
+            coverage: BTreeSet::new(),
             probes: BTreeMap::new(),
             skipped_faults: Vec::new(),
         }

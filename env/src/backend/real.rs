@@ -98,6 +98,7 @@ impl Env {
             wall_offset: Arc::new(AtomicI64::new(0)),
             record: Arc::new(Record::default()),
             sites: Mutex::default(),
+            faults: Arc::default(),
             place: Place::Real(RealPlace {
                 runtime: runtime.handle().clone(),
                 bind: config.bind,

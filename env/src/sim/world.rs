@@ -6,6 +6,7 @@ use crate::compute::{Costs, Queues, Resource};
 use crate::disk::FaultyDisk;
 use crate::env::{Env, Life};
 use crate::log::{Record, lock};
+use crate::rpc::RpcFaults;
 use futures_util::future::BoxFuture;
 use mobula_protocol::{ByteSize, Nanos};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub(crate) struct World {
     pub(crate) config: SimConfig,
     pub(crate) record: Arc<Record>,
     pub(crate) simulator: simulator::Shared,
+    pub(crate) faults: Arc<RpcFaults>,
     machines: Mutex<BTreeMap<String, Arc<Machine>>>,
     /// The links cut by partitions; machines without power are cut off besides.
     cuts: Mutex<BTreeSet<(String, String)>>,
@@ -66,11 +68,12 @@ pub(crate) struct Machine {
 
 impl World {
     pub(crate) fn new(config: SimConfig) -> Arc<Self> {
-        let record = Arc::new(Record::simulated(config.trace));
+        let record = Arc::new(Record::simulated(config.trace, config.branch));
         let driver = Machine::new(DRIVER, config.cores, None, config.seed);
         Arc::new(Self {
             simulator: simulator::Shared::default(),
             record,
+            faults: Arc::default(),
             machines: Mutex::new(BTreeMap::from([(DRIVER.to_owned(), Arc::new(driver))])),
             cuts: Mutex::default(),
             config,
@@ -139,6 +142,7 @@ impl World {
             wall_offset: machine.wall_offset.clone(),
             record: self.record.clone(),
             sites: Mutex::default(),
+            faults: self.faults.clone(),
             place: Place::Simulated(SimPlace {
                 world: self.clone(),
                 machine: machine.clone(),

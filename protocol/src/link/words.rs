@@ -47,6 +47,24 @@ pub struct Envelope {
     pub messages: Vec<Message>,
 }
 
+impl Envelope {
+    /// The kinds of its messages, each once with its number, as in `"Heartbeat+View*2"`; for logs and pictures.
+    pub fn summary(&self) -> String {
+        let mut kinds: Vec<(&str, usize)> = Vec::new();
+        for message in &self.messages {
+            match kinds.iter_mut().find(|(kind, _)| *kind == message.name()) {
+                Some((_, times)) => *times += 1,
+                None => kinds.push((message.name(), 1)),
+            }
+        }
+        let shown = |(kind, times): &(&str, usize)| match times {
+            1 => (*kind).to_owned(),
+            _ => format!("{kind}*{times}"),
+        };
+        kinds.iter().map(shown).collect::<Vec<_>>().join("+")
+    }
+}
+
 /// The reply of the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ack {

@@ -199,7 +199,7 @@ impl Roster {
     }
 
     fn heard(&mut self, now: Nanos, from: Incarnation) -> Option<&mut Living> {
-        let living = self.living.get_mut(&from)?;
+        let living = self.living.get_mut(&from).filter(|_| !crate::planted!("roster-ignores-heartbeats"))?;
         living.heard = now;
         living.excused = false;
         Some(living)
@@ -219,6 +219,9 @@ impl Roster {
         self.changed.remove(&incarnation);
         self.log.push(MemberEvent::Died { incarnation, why: why.clone() });
         out.push(Effect::Declared { incarnation, name: living.member.name, why });
+        if crate::planted!("roster-keeps-deaths-secret") {
+            return;
+        }
         self.publish_last(incarnation, out);
     }
 

@@ -29,7 +29,8 @@ impl Owner {
         let current = self
             .tasks
             .get(&id)
-            .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from));
+            .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from))
+            .or_else(|| self.tasks.get(&id).filter(|_| crate::planted!("owner-takes-any-attempt")));
         let Some(task) = current else { return self.disown(from, id, outcome, out) };
         let (returns, stale) = (task.spec.returns as usize, task.stale);
         if !matches!(outcome, TaskOutcome::HandedBack(_)) {
@@ -77,7 +78,8 @@ impl Owner {
     /// Frees a copy that is not of the accepted value, unless the node has one of that too: a store knows objects by
     /// name, not by attempt.
     pub(super) fn discard_copy(&self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
-        if self.directory.copies(object).binary_search(&at).is_err() {
+        let superseded = self.directory.copies(object).binary_search(&at).is_err();
+        if superseded || crate::planted!("owner-frees-good-copies") {
             free(at, object, out);
         }
     }
@@ -172,6 +174,7 @@ impl Owner {
             .tasks
             .iter()
             .filter(|(_, task)| matches!(task.stage, Stage::Running { to, .. } if to == dead) && !task.spec.is_call())
+            .filter(|_| !crate::planted!("owner-keeps-attempts-on-the-dead"))
             .map(|(id, _)| *id)
             .collect();
         ended.sort_unstable();

@@ -26,6 +26,9 @@ impl Owner {
         if self.dead.contains(&by) {
             return;
         }
+        if change < 0 && crate::planted!("owner-misses-returns") {
+            return;
+        }
         if let Some(entry) = self.objects.get_mut(&object) {
             let count = entry.borrowed.entry(by).or_default();
             *count += change;
@@ -38,6 +41,9 @@ impl Owner {
 
     /// Looks at every object: deaths are rare, and an index of holders would cost each lent reference.
     pub(super) fn forget_borrower(&mut self, dead: Incarnation) {
+        if crate::planted!("owner-keeps-dead-borrowers") {
+            return;
+        }
         for (id, object) in &mut self.objects {
             if object.borrowed.remove(&dead).is_some() {
                 self.idle.push(*id);
@@ -199,6 +205,9 @@ impl Owner {
 
     /// Whether some result of the task still has an entry whose value could be lost.
     pub(super) fn is_lineage(&self, task: TaskId) -> bool {
+        if crate::planted!("owner-prunes-lineage") {
+            return false;
+        }
         let returns = self.tasks.get(&task).map_or(0, |task| task.spec.returns);
         let mut results = (0..returns).map(|index| task.result(index));
         results.any(|id| self.objects.contains_key(&id) && self.is_rebuildable_kind(id))

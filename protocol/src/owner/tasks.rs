@@ -159,7 +159,7 @@ impl Owner {
 
     /// The reverse of [`Owner::settle_args`]: the task is to run once more.
     pub(super) fn reuse_args(&mut self, spec: &TaskSpec, out: &mut Vec<Effect>) {
-        for object in spec.reachable() {
+        for object in spec.reachable().filter(|_| !crate::planted!("owner-counts-arguments-twice")) {
             if let Some(entry) = self.objects.get_mut(&object) {
                 entry.submitted += 1;
                 entry.lineage -= 1;

@@ -124,8 +124,8 @@ impl Context {
         let object = self.new_task().result(0);
         let refs = encoded.refs().to_vec();
         let objects = &self.shared.objects;
-        let place = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
-        self.send(Input::Put { object, place: place.0, refs })?;
+        let (place, hash) = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
+        self.send(Input::Put { object, place, hash, refs })?;
         Ok(ObjectRef::adopt(object, self.clone()))
     }
 

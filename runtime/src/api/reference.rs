@@ -28,6 +28,7 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        self.context.env().emit("ref-", format_args!("{}", self.id));
         self.context.ref_dropped(self.id);
     }
 }
@@ -35,6 +36,8 @@ impl Drop for Guard {
 impl<T> ObjectRef<T> {
     /// Takes over a reference that the owner has already counted.
     pub(crate) fn adopt(id: ObjectId, context: Context) -> Self {
+        // The ground truth of reference counting, for whoever checks it (invariant I26).
+        context.env().emit("ref+", format_args!("{id}"));
         Self { guard: Arc::new(Guard { id, context }), value: PhantomData }
     }
 

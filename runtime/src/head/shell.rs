@@ -210,7 +210,7 @@ impl Shell {
             }
             RosterEffect::Send { to, message } => self.link.step(now, link::Event::Send { to, message }, link),
             RosterEffect::Declared { incarnation, name, why } => {
-                self.env.emit("declare dead", format_args!("{name} ({incarnation}): {why}"));
+                self.env.emit("declare-dead", format_args!("{name} ({incarnation}): {why}"));
                 self.link.step(now, link::Event::PeerDied(incarnation), link);
             }
         }
@@ -238,6 +238,7 @@ impl Shell {
                 }
             },
             link::Effect::Reply { from, seq, ack } => {
+                self.env.emit("recv", format_args!("{from} #{seq} {ack:?}"));
                 if let Some(reply) = self.replies.remove(&(from, seq)) {
                     let _ = reply.send(ack);
                 }
@@ -248,6 +249,7 @@ impl Shell {
     }
 
     fn transmit(&self, envelope: Arc<Envelope>) {
+        self.env.emit("send", format_args!("{} #{} {}", envelope.to, envelope.seq, envelope.summary()));
         let address = self.roster.members().find(|member| member.incarnation == envelope.to);
         let address = address.map(|member| member.rpc.clone());
         let (peers, inbox) = (self.peers.clone(), self.inbox.clone());

@@ -1,6 +1,7 @@
 //! Actors at a node: the calls made here, the actors that live here, and the way between them and the other machines.
 
 use super::core::{Core, Running};
+use super::input::outcome_words;
 use super::words::Output;
 use super::worker::Job;
 use crate::Error;
@@ -186,7 +187,7 @@ impl Core {
         if let TaskOutcome::Returned(results) = &outcome {
             self.lend_results(task.owner, results);
         }
-        self.log("finish call", format_args!("{task} attempt {}", attempt.0));
+        self.log("finish-call", format_args!("{task} attempt {} {}", attempt.0, outcome_words(&outcome)));
         self.tell_host(HostEvent::Finished { key: (task, attempt), outcome, spent });
     }
 

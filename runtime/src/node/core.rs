@@ -16,6 +16,7 @@
 
 use super::actors::Actors;
 use super::cancel::{Cancels, Children};
+use super::coverage::Coverage;
 use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
 use super::holds::Holds;
@@ -79,6 +80,7 @@ pub struct Core {
     pub(super) progress: Vec<(Arc<str>, owner::Counters)>,
     /// News of copies that left, for their owners.
     pub(super) farewells: Vec<(Incarnation, Message)>,
+    pub(super) coverage: Coverage,
     /// Effects on their way from machine to machine.
     pub(super) wires: Wires,
     /// Empty lists to change places with those that are being routed.
@@ -173,6 +175,7 @@ impl Core {
             replies: BTreeMap::new(),
             progress: Vec::new(),
             farewells: Vec::new(),
+            coverage: Coverage::default(),
             wires: Wires::default(),
             spare: Wires::default(),
             out: Vec::new(),

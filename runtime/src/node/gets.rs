@@ -5,6 +5,7 @@
 //! another owner, becomes a bundle of the pull machine, which admits, fetches and pins.
 
 use super::core::{Core, Wish};
+use super::words::Output;
 use crate::Error;
 use bytes::Bytes;
 use mobula_protocol::owner::{self, Token};
@@ -51,6 +52,9 @@ impl Core {
             Located::Inline(bytes) => awaiting.values[token.position as usize] = Some(bytes),
             Located::Failed(error) => {
                 let Some(awaiting) = self.end_await(bundle, &[token.position]) else { return };
+                if let Some(object) = awaiting.objects.get(token.position as usize) {
+                    self.log("get-failed", format_args!("{object} {:?}", error.kind));
+                }
                 // The receiver is gone if the get was given up; a `Drop` follows.
                 let _ = awaiting.reply.send(Err(error));
                 return;
@@ -67,7 +71,9 @@ impl Core {
         if stored {
             self.pull_all(bundle, objects, priority, reply);
         } else {
-            let _ = reply.send(Ok(values.into_iter().flatten().collect()));
+            let values: Vec<Bytes> = values.into_iter().flatten().collect();
+            self.log_got(&objects, &values);
+            let _ = reply.send(Ok(values));
         }
     }
 
@@ -82,6 +88,14 @@ impl Core {
                 self.tell_pull(pull::Event::Drop { bundle });
             }
             None => {}
+        }
+    }
+
+    /// What the application reads, by content: see invariants I2 and I4.
+    pub(super) fn log_got(&mut self, objects: &[ObjectId], values: &[Bytes]) {
+        for (object, value) in objects.iter().zip(values).filter(|_| self.logging) {
+            let hash = crate::api::value_hash(value);
+            self.out.push(Output::Log { kind: "got", detail: format!("{object} {hash:016x}") });
         }
     }
 

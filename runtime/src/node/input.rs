@@ -15,7 +15,10 @@ impl Core {
     pub fn step(&mut self, now: Nanos, input: Input) {
         self.now = now;
         match input {
-            Input::Put { object, place, refs } => self.tell_owner(owner::Event::Put { object, place, refs }),
+            Input::Put { object, place, hash, refs } => {
+                self.log("put", format_args!("{object} {hash:016x}"));
+                self.tell_owner(owner::Event::Put { object, place, refs });
+            }
             Input::Submit { spec, parent } => {
                 self.log("submit", format_args!("{} {}", spec.label, spec.id));
                 let id = spec.id;
@@ -43,9 +46,13 @@ impl Core {
             Input::RefDropped(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefDropped(object)),
             Input::RefDropped(object) => self.unhold(object),
             Input::Cancel { object, recursive } => {
+                self.log("cancel", format_args!("{object}"));
                 self.send(object.owner(), Message::CancelObject { object, recursive });
             }
-            Input::Free(object) => self.send(object.owner(), Message::FreeObject(object)),
+            Input::Free(object) => {
+                self.log("free-by-hand", format_args!("{object}"));
+                self.send(object.owner(), Message::FreeObject(object));
+            }
             Input::Ask(question) => self.answer(question),
             Input::Received { envelope, reply } => self.received(envelope, reply),
             Input::Acked { to, seq, ack } => {
@@ -54,9 +61,15 @@ impl Core {
                 }
                 self.link.step(now, link::Event::Acked { to, seq, ack }, &mut self.wires.link);
             }
+            Input::Lost { to, seq } if mobula_protocol::planted!("node-takes-loss-for-ack") => {
+                self.link.step(now, link::Event::Acked { to, seq, ack: Ack::Taken }, &mut self.wires.link);
+            }
             Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, &mut self.wires.link),
             Input::Finished { task, attempt, outcome, spent } => self.finished(task, attempt, outcome, spent),
-            Input::Skipped { task, attempt } => self.tell_executor(executor::Event::Skipped { task, attempt }),
+            Input::Skipped { task, attempt } => {
+                self.log("skip", format_args!("{task} attempt {}", attempt.0));
+                self.tell_executor(executor::Event::Skipped { task, attempt });
+            }
             Input::Blocked(lease) => {
                 self.tell_local(local::Event::Blocked { lease });
                 self.tell_executor(executor::Event::Blocked { lease });
@@ -96,6 +109,7 @@ impl Core {
             self.progress = self.owner.counters().to_vec();
             self.out.push(Output::Progress(self.progress.clone()));
         }
+        self.out.extend(self.coverage.take().into_iter().map(Output::Covered));
         std::mem::take(&mut self.out)
     }
 
@@ -126,11 +140,15 @@ impl Core {
         if envelope.from.node == NodeId::HEAD {
             self.head_heard = self.now;
         }
+        if envelope.to != self.me {
+            self.log("misaddressed", format_args!("{} #{} {}", envelope.from, envelope.seq, envelope.to));
+        }
         self.replies.insert((envelope.from, envelope.seq), reply);
         self.link.step(self.now, link::Event::Received(envelope), &mut self.wires.link);
     }
 
     pub(super) fn reply(&mut self, from: Incarnation, seq: u64, ack: Ack) {
+        self.log("recv", format_args!("{from} #{seq} {ack:?}"));
         if let Some(reply) = self.replies.remove(&(from, seq)) {
             // The caller is gone if its request ran out of time; it will ask again.
             let _ = reply.send(ack);
@@ -142,7 +160,8 @@ impl Core {
             self.lend_results(task.owner, results);
             self.may_be_rebuilt(task, attempt, results);
         }
-        self.log("finish", format_args!("{task} attempt {} {}", attempt.0, outcome_word(&outcome)));
+        assert!(!mobula_protocol::planted!("canary"), "the canary sings: {task} finished");
+        self.log("finish", format_args!("{task} attempt {} {}", attempt.0, outcome_words(&outcome)));
         self.tell_executor(executor::Event::Finished { task, attempt, outcome, spent });
     }
 
@@ -182,7 +201,7 @@ impl Core {
             }
             Err(why) => {
                 let _ = self.objects.table().abort(object);
-                self.log("fetch failed", format_args!("{object} {why:?}"));
+                self.log("fetch-failed", format_args!("{object} {why:?}"));
                 self.tell_pull(pull::Event::FetchFailed { object, attempt, why });
             }
         }
@@ -190,6 +209,9 @@ impl Core {
 
     /// Acts on a message from a peer, or from this node itself.
     pub(super) fn deliver(&mut self, from: Incarnation, message: Message) {
+        if self.logging {
+            self.coverage.note("node", self.attempts.len(), &message);
+        }
         match message {
             Message::View { first, entries, loads } => {
                 let before = self.view.version();
@@ -254,9 +276,10 @@ impl Core {
                 let _ = reply.send(names);
             }
             Question::Waits(reply) => {
-                let mut waits = self.owner.waits();
-                waits.extend(self.actors.callers.waits());
-                let _ = reply.send(waits);
+                let _ = reply.send(self.waits());
+            }
+            Question::State(reply) => {
+                let _ = reply.send(self.describe());
             }
             Question::Why(task, reply) => {
                 let _ = reply.send(self.why(task));
@@ -278,11 +301,17 @@ impl Core {
     }
 }
 
-fn outcome_word(outcome: &TaskOutcome) -> &'static str {
+/// What happened, with the hashes of the results.
+pub(super) fn outcome_words(outcome: &TaskOutcome) -> String {
     match outcome {
-        TaskOutcome::Returned(_) => "returned",
-        TaskOutcome::Raised(_) => "raised",
-        TaskOutcome::Crashed(_) => "crashed",
-        TaskOutcome::HandedBack(_) => "handed back",
+        TaskOutcome::Returned(results) => {
+            // A star says that there are references inside: those are other ones in each attempt.
+            let mark = |result: &TaskResult| if result.refs.is_empty() { "" } else { "*" };
+            let hashes = results.iter().map(|result| format!(" {:016x}{}", result.hash, mark(result)));
+            format!("returned{}", hashes.collect::<String>())
+        }
+        TaskOutcome::Raised(error) => format!("raised {:?}", error.kind),
+        TaskOutcome::Crashed(_) => "crashed".to_owned(),
+        TaskOutcome::HandedBack(_) => "handed-back".to_owned(),
     }
 }

@@ -47,7 +47,9 @@ impl Core {
             }
             Departure::Evicted | Departure::Forced | Departure::Lost => {
                 self.tell_pull(pull::Event::Gone { object });
-                self.farewells.push((object.owner(), Message::CopyRemoved(object)));
+                if !mobula_protocol::planted!("node-answers-stale") {
+                    self.farewells.push((object.owner(), Message::CopyRemoved(object)));
+                }
             }
         }
     }

@@ -5,6 +5,8 @@ mod actors;
 mod bulk;
 mod cancel;
 mod core;
+mod coverage;
+mod describe;
 mod follow;
 mod gets;
 mod holds;

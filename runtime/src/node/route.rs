@@ -56,22 +56,37 @@ impl Core {
     }
 
     pub(super) fn tell_owner(&mut self, event: owner::Event) {
+        if self.logging {
+            self.coverage.note("owner", self.owner.tasks(), &event);
+        }
         self.owner.step(self.now, event, &mut self.wires.owner);
     }
 
     pub(super) fn tell_dispatch(&mut self, event: dispatch::Event) {
+        if self.logging {
+            self.coverage.note("dispatch", self.dispatch.queued(), &event);
+        }
         self.dispatch.step(self.now, event, &mut self.wires.dispatch);
     }
 
     pub(super) fn tell_local(&mut self, event: local::Event) {
+        if self.logging {
+            self.coverage.note("local", self.local.leases().count(), &event);
+        }
         self.local.step(self.now, event, &mut self.wires.local);
     }
 
     pub(super) fn tell_executor(&mut self, event: executor::Event) {
+        if self.logging {
+            self.coverage.note("executor", self.executor.len(), &event);
+        }
         self.executor.step(self.now, event, &mut self.wires.executor);
     }
 
     pub(super) fn tell_pull(&mut self, event: pull::Event) {
+        if self.logging {
+            self.coverage.note("pull", self.wishes.len(), &event);
+        }
         self.pull.step(self.now, event, &mut self.wires.pull);
     }
 
@@ -104,7 +119,14 @@ impl Core {
             Effect::Exists { token, located } => self.exists(token, located),
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
-            Effect::Free { at, objects } => self.send(at, Message::Free(objects)),
+            Effect::Free { at, objects } => {
+                for object in &objects {
+                    // Copies also go when there are others; the object only when nobody refers to it.
+                    let what = if self.owner.knows(*object) { "free-copy" } else { "gone" };
+                    self.log(what, format_args!("{object}"));
+                }
+                self.send(at, Message::Free(objects));
+            }
             Effect::Locate(object) => self.follow(object, Follower::Owner),
             Effect::Unlocate(object) => self.unfollow(object, Follower::Owner),
             Effect::Hold(object) => self.hold(object),
@@ -132,12 +154,19 @@ impl Core {
         use local::Effect;
         match effect {
             Effect::Grant { to, lease } => {
+                self.log("grant", format_args!("{lease}"));
                 self.tell_executor(executor::Event::Leased { lease });
                 self.send(to, Message::LeaseGranted(lease));
             }
-            Effect::Spillback { to, lease, target } => self.send(to, Message::LeaseSpillback { lease, to: target }),
+            Effect::Spillback { to, lease, target } => {
+                self.log("spillback", format_args!("{lease} to {target}"));
+                self.send(to, Message::LeaseSpillback { lease, to: target });
+            }
             Effect::Refuse { to, lease, why } => self.send(to, Message::LeaseRefused { lease, why }),
-            Effect::Ended { lease } => self.tell_executor(executor::Event::LeaseEnded { lease }),
+            Effect::Ended { lease } => {
+                self.log("lease-end", format_args!("{lease}"));
+                self.tell_executor(executor::Event::LeaseEnded { lease });
+            }
             Effect::LoadChanged(load) => self.load = load,
         }
     }
@@ -179,7 +208,7 @@ impl Core {
         inline: Vec<(u32, Bytes)>,
     ) {
         let args = self.gather(&spec, attempt, inline);
-        self.log("start", format_args!("{} {} attempt {}", spec.label, spec.id, attempt.0));
+        self.log("start", format_args!("{} {} attempt {} under {lease}", spec.label, spec.id, attempt.0));
         self.out.push(Output::Start { lease, attempt, spec, args });
     }
 
@@ -214,7 +243,8 @@ impl Core {
     pub(super) fn attempt_over(&mut self, task: TaskId, attempt: Attempt) {
         self.drop_args(task, attempt);
         if let Some(running) = self.attempts.remove(&(task, attempt)) {
-            running.lent.into_iter().for_each(|object| self.unhold(object));
+            let kept = mobula_protocol::planted!("node-keeps-loans");
+            running.lent.into_iter().filter(|_| !kept).for_each(|object| self.unhold(object));
         }
         self.attempt_forgotten(task, attempt);
     }
@@ -241,6 +271,9 @@ impl Core {
                 if pinned.is_err() {
                     self.tell_pull(pull::Event::Gone { object });
                 }
+            }
+            Effect::Unpin(object) if mobula_protocol::planted!("pull-leaks-pins") => {
+                self.log("planted", format_args!("{object} stays pinned"));
             }
             Effect::Unpin(object) => {
                 // A copy that was freed meanwhile took its pin with it.
@@ -303,6 +336,7 @@ impl Core {
                 let Wish::Get(objects, reply) = std::mem::replace(wish, Wish::Answered) else { return };
                 let gone = || TaskError::new(TaskErrorKind::Freed, "the value was freed while it was being read");
                 let answer = self.values(&objects, values).ok_or_else(gone);
+                self.log_got(&objects, answer.as_deref().unwrap_or_default());
                 // The receiver is gone if the get was given up; a `Drop` follows.
                 let _ = reply.send(answer);
             }
@@ -330,6 +364,7 @@ impl Core {
                 self.tell_executor(executor::Event::ArgUnavailable { task, attempt, object });
             }
             Some(Wish::Get(_, reply)) => {
+                self.log("get-failed", format_args!("{object} {:?}", error.kind));
                 let _ = reply.send(Err(error));
             }
             Some(Wish::Answered | Wish::Await(_)) | None => {}
@@ -398,6 +433,9 @@ impl Core {
 
     /// Copies of objects whose owner is dead have nobody left who could free them.
     fn free_orphans(&mut self, dead: Incarnation) {
+        if mobula_protocol::planted!("node-keeps-orphans") {
+            return;
+        }
         let orphans: Vec<ObjectId> =
             self.objects.table().objects().filter(|info| info.id.owner() == dead).map(|info| info.id).collect();
         for object in orphans {
@@ -416,7 +454,10 @@ impl Core {
         use link::Effect;
         match effect {
             Effect::Transmit(envelope) => match self.rpc_address(envelope.to) {
-                Some(address) => self.out.push(Output::Transmit { address, envelope }),
+                Some(address) => {
+                    self.log("send", format_args!("{} #{} {}", envelope.to, envelope.seq, envelope.summary()));
+                    self.out.push(Output::Transmit { address, envelope });
+                }
                 None => {
                     let (to, seq) = (envelope.to, envelope.seq);
                     self.link.step(self.now, link::Event::Lost { to, seq }, &mut self.wires.link);

@@ -14,11 +14,12 @@ use crate::settings::NodeSettings;
 use crate::wire::{self, Request};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcServer, RpcService, RpcStatus, Task, WorldKind};
+use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcFaultKind, RpcServer, RpcService, RpcStatus};
+use mobula_env::{Task, WorldKind};
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::{Attempt, Incarnation, LeaseId, Nanos, NodeId, ObjectId};
+use mobula_protocol::{Attempt, Epoch, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Inputs taken in one turn of the loop before what they lead to is done.
 const TURN: usize = 1024;
+/// How late an unlucky task of the operating system starts; see [`Env::buggify`].
+const LATE: Nanos = Nanos::millis(20);
 /// How long one request to a peer may take before it counts as lost.
 pub(crate) const REQUEST_TIMEOUT: Nanos = Nanos::secs(5);
 
@@ -215,9 +218,28 @@ impl Peers {
             }
         };
         let body = wire::write(envelope).ok()?;
-        let reply = client.call(wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
+        let names = || envelope.messages.iter().map(Message::name).chain([wire::EXCHANGE]);
+        let fate = client.fate(names);
+        if fate == Some(RpcFaultKind::StaleEpoch) {
+            self.haunt(&client, envelope).await;
+        }
+        let reply = client.call_under(fate, wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
         // Every failure is a lost request to the link, which sends it again.
         wire::read(&reply.ok()?).ok()
+    }
+
+    /// Sends what the dead would send: the envelope as if from the sender's life before, and as if for the receiver's.
+    /// Whoever acts on either breaks invariant I39.
+    async fn haunt(&self, client: &RpcClient, envelope: &Envelope) {
+        let before = |of: Incarnation| Incarnation { epoch: Epoch(of.epoch.0.saturating_sub(1)), ..of };
+        let from = Envelope { from: before(envelope.from), ..envelope.clone() };
+        let to = Envelope { to: before(envelope.to), ..envelope.clone() };
+        for ghost in [from, to] {
+            if let Ok(body) = wire::write(&ghost) {
+                // Refused or not, the answer is not for a living sender.
+                let _ = client.call_under(None, wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
+            }
+        }
     }
 }
 
@@ -263,7 +285,9 @@ impl Shell {
                 }
             };
             self.step(&mut core, input);
-            for _ in 1..TURN {
+            // Deciding after every single input is as right as deciding after many.
+            let turn = if self.env.buggify("node.short-turn") { 1 } else { TURN };
+            for _ in 1..turn {
                 let Ok(input) = inputs.try_recv() else { break };
                 self.step(&mut core, input);
             }
@@ -310,7 +334,11 @@ impl Shell {
             Output::Fetch { object, attempt, holders, region } => {
                 let (bulk, inbox) = (self.bulk.clone(), self.context.shared().inbox.clone());
                 let (holders, known) = watch::channel(holders);
+                let env = self.env.clone();
                 let task = self.env.spawn("fetch", async move {
+                    if env.buggify("fetch.late") {
+                        env.sleep(LATE).await;
+                    }
                     let (result, _relay) = bulk::receive(bulk, object, attempt, region, known).await;
                     let _ = inbox.send(Input::Fetched { object, attempt, result });
                 });
@@ -362,6 +390,7 @@ impl Shell {
             Output::Progress(progress) => {
                 self.progress.send_replace(progress);
             }
+            Output::Covered(situation) => self.env.cover(situation),
             Output::Log { kind, detail } => self.env.emit(kind, format_args!("{detail}")),
             Output::Stop(why) => {
                 self.env.emit("stop", format_args!("{why}"));
@@ -412,6 +441,9 @@ impl Shell {
         let (peers, inbox) = (self.peers.clone(), self.context.shared().inbox.clone());
         self.env.spawn("exchange", async move {
             let (to, seq) = (envelope.to, envelope.seq);
+            if peers.env.buggify("exchange.late") {
+                peers.env.sleep(LATE).await;
+            }
             let input = match peers.exchange(&address, &envelope).await {
                 Some(ack) => Input::Acked { to, seq, ack },
                 None => Input::Lost { to, seq },

@@ -24,6 +24,8 @@ pub enum Input {
         object: ObjectId,
         /// Where it lies.
         place: ResultPlace,
+        /// xxh3-64 of its bytes.
+        hash: u64,
         /// The references inside it.
         refs: Vec<ObjectId>,
     },
@@ -176,10 +178,12 @@ pub enum Question {
     Cluster(oneshot::Sender<ClusterView>),
     /// Where an object of this process is: names of the nodes that have a copy, or none if it is inline, pending or failed.
     Copies(ObjectId, oneshot::Sender<Vec<String>>),
-    /// What every unfinished task of this process waits for.
+    /// Everything that waits here: for what, and since when.
     Waits(oneshot::Sender<Vec<String>>),
     /// What a task of this process waits for; none if it is over.
     Why(TaskId, oneshot::Sender<Option<String>>),
+    /// The state of every machine, a line or more each.
+    State(oneshot::Sender<Vec<String>>),
     /// What is left: see [`Ledger`].
     Ledger(oneshot::Sender<Ledger>),
     /// Drops this node's own copy in memory, as a full store would: one that is cached or also on disk; with force any.
@@ -298,6 +302,8 @@ pub enum Output {
         /// The rest of the line.
         detail: String,
     },
+    /// The node is in this situation for the first time.
+    Covered(String),
     /// The cluster declared this node dead, or the head is silent for too long: it must stop. With the reason.
     Stop(String),
 }

@@ -218,7 +218,14 @@ impl Checker<'_> {
             | Fault::Pause(node)
             | Fault::Resume(node)
             | Fault::Restart(node) => self.machine(&scope.nodes, node),
-            Fault::Partition { a, b, .. } | Fault::Heal(Some((a, b))) => {
+            Fault::ClockJump { node, .. } => self.machine(&scope.nodes, node),
+            Fault::Rpc { nodes, .. } => nodes.iter().try_for_each(|node| self.machine(&scope.nodes, node)),
+            Fault::Partition { a, b, .. }
+            | Fault::Heal(Some((a, b)))
+            | Fault::Hold { a, b }
+            | Fault::ReleaseMessages { a, b }
+            | Fault::SlowLink { a, b, .. }
+            | Fault::Loss { a, b, .. } => {
                 self.machine(&scope.nodes, a)?;
                 self.machine(&scope.nodes, b)
             }
@@ -236,7 +243,7 @@ impl Checker<'_> {
 
     fn planned(&self, fault: &PlannedFault, all: &Everything) -> Result<()> {
         match &fault.trigger {
-            Trigger::At(_) => {}
+            Trigger::At(_) | Trigger::Moved(_) | Trigger::Probe { .. } | Trigger::Beginning => {}
             Trigger::Sealed(object) => self.known("object", &all.scope.objects, object)?,
             // The operators of a Dataset are known once it is planned.
             Trigger::Finished { .. } if !all.scope.datasets.is_empty() => {}

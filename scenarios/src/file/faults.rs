@@ -3,7 +3,7 @@
 use super::model::{DiskChange, Fault, Goal, Name, PlannedFault, Trigger};
 use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
-use super::{OneOrMany, STORE, node, results};
+use super::{OneOrMany, STORE, links, node, results};
 use mobula_sim::DiskDamage;
 
 /// A fault verb: its word, and how the rest is read.
@@ -19,8 +19,14 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "pause", read: |table| table.need("pause").map(Fault::Pause) },
     FaultVerb { word: "resume", read: |table| table.need("resume").map(Fault::Resume) },
     FaultVerb { word: "restart", read: |table| table.need("restart").map(Fault::Restart) },
-    FaultVerb { word: "partition", read: partition },
-    FaultVerb { word: "heal", read: heal },
+    FaultVerb { word: "partition", read: links::partition },
+    FaultVerb { word: "heal", read: links::heal },
+    FaultVerb { word: "hold", read: links::hold },
+    FaultVerb { word: "release_messages", read: links::release },
+    FaultVerb { word: "slow_link", read: links::slow_link },
+    FaultVerb { word: "loss", read: links::loss },
+    FaultVerb { word: "rpc", read: links::rpc },
+    FaultVerb { word: "clock_jump", read: links::clock_jump },
     FaultVerb { word: "add_node", read: |table| node(table.need("add_node")?, STORE).map(Fault::AddNode) },
     FaultVerb { word: "evict", read: evict },
     FaultVerb { word: "shrink_store", read: shrink_store },
@@ -31,31 +37,6 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "lose_spill", read: |table| Ok(Fault::DamageSpill(table.need("lose_spill")?, DiskDamage::Lose)) },
     FaultVerb { word: "corrupt_spill", read: corrupt_spill },
 ];
-
-/// `partition = ["A", "B"]`, both ways or, with `oneway`, from the first to the second.
-fn partition(table: &mut Table<'_>) -> Result<Fault> {
-    let item: Item<'_> = table.need("partition")?;
-    let (a, b) = pair(item)?;
-    Ok(Fault::Partition { a, b, oneway: table.or("oneway", false)? })
-}
-
-/// `heal = ["A", "B"]`, or `heal = "all"`.
-fn heal(table: &mut Table<'_>) -> Result<Fault> {
-    let item: Item<'_> = table.need("heal")?;
-    match item.value.as_str() {
-        Some("all") => Ok(Fault::Heal(None)),
-        Some(_) => item.is_no("two nodes, or \"all\""),
-        None => pair(item).map(|pair| Fault::Heal(Some(pair))),
-    }
-}
-
-fn pair(item: Item<'_>) -> Result<(Name, Name)> {
-    match <[Name; 2]>::try_from(item.read::<Vec<Name>>()?) {
-        Ok([a, b]) if a.text == b.text => Err(item.error(format!("`{}` needs two different nodes", item.key))),
-        Ok([a, b]) => Ok((a, b)),
-        Err(_) => item.is_no("a list of two nodes"),
-    }
-}
 
 fn evict(table: &mut Table<'_>) -> Result<Fault> {
     Ok(Fault::Evict { object: table.need("evict")?, node: table.need("node")?, force: table.or("force", false)? })
@@ -96,13 +77,20 @@ fn corrupt_spill(table: &mut Table<'_>) -> Result<Fault> {
 pub(super) fn planned(item: Item<'_>) -> Result<PlannedFault> {
     let mut table = Table::of(item)?.called("`[[fault]]`");
     let line = table.line;
-    let trigger = match (table.get("at")?, table.get::<Item<'_>>("when")?) {
-        (Some(time), None) => Trigger::At(time),
-        (None, Some(item)) => trigger(item)?,
-        _ => return Err(table.error("a fault needs either `at` or `when`")),
+    let trigger = match (table.get("at")?, table.get::<Item<'_>>("when")?, table.get::<String>("probe")?) {
+        (Some(time), None, None) => Some(Trigger::At(time)),
+        (None, Some(item), None) => Some(trigger(item)?),
+        (None, None, Some(site)) => Some(Trigger::Probe { site, nth: table.or("nth", 1)? }),
+        (None, None, None) => None,
+        _ => return Err(table.error("a fault has one of `at`, `when` and `probe`")),
     };
     let items: OneOrMany<Item<'_>> = table.need("do")?;
-    let actions = items.0.into_iter().map(action).collect::<Result<_>>()?;
+    let actions: Vec<(usize, Fault)> = items.0.into_iter().map(action).collect::<Result<_>>()?;
+    let trigger = match trigger {
+        Some(trigger) => trigger,
+        None if actions.iter().all(|(_, fault)| matches!(fault, Fault::Rpc { .. })) => Trigger::Beginning,
+        None => return Err(table.error("a fault needs one of `at`, `when` and `probe`; only `rpc` can do without")),
+    };
     table.finish()?;
     Ok(PlannedFault { line, trigger, actions })
 }
@@ -122,10 +110,15 @@ fn action(item: Item<'_>) -> Result<(usize, Fault)> {
     Ok((line, fault))
 }
 
-/// `finished(map) >= 16`, `finished(map) >= 40%`, `sealed(x)`.
+/// `finished(map) >= 16`, `finished(map) >= 40%`, `sealed(x)`, `bytes_moved >= 64MB`.
 fn trigger(item: Item<'_>) -> Result<Trigger> {
     let text: String = item.read()?;
-    let wrong = || item.is_no("`finished(label) >= 16`, `finished(label) >= 40%` or `sealed(name)`");
+    let wrong =
+        || item.is_no("`finished(label) >= 16`, `finished(label) >= 40%`, `sealed(name)` or `bytes_moved >= 64MB`");
+    if let Some(rest) = text.trim().strip_prefix("bytes_moved") {
+        let bytes = rest.trim().strip_prefix(">=").and_then(|bytes| bytes.trim().trim_matches('\'').parse().ok());
+        return bytes.map_or_else(wrong, |bytes| Ok(Trigger::Moved(bytes)));
+    }
     let Some((word, rest)) = text.split_once('(') else { return wrong() };
     let Some((name, rest)) = rest.split_once(')') else { return wrong() };
     let name = Name { text: name.trim().to_owned(), line: item.line };
@@ -141,7 +134,7 @@ fn trigger(item: Item<'_>) -> Result<Trigger> {
             goal.map_or_else(wrong, |goal| Ok(Trigger::Finished { label: name, goal }))
         }
         other => {
-            let hint = hint(other, ["finished", "sealed"].into_iter());
+            let hint = hint(other, ["finished", "sealed", "bytes_moved"].into_iter());
             Err(item.error(format!("unknown trigger `{other}`{hint}")))
         }
     }

@@ -7,11 +7,14 @@ mod actor;
 mod check;
 mod dataset;
 mod faults;
+mod links;
 mod model;
 mod results;
 mod source;
 mod submit;
+mod survivable;
 mod table;
+mod trouble;
 mod verbs;
 
 #[cfg(test)]
@@ -27,6 +30,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use table::{Item, Read, Table};
 use toml::de::DeTable;
+
+/// The words of all fault verbs.
+pub(crate) fn fault_words() -> impl Iterator<Item = &'static str> {
+    faults::VERBS.iter().map(|verb| verb.word)
+}
 
 /// The store of a node of which the file does not say otherwise.
 const STORE: ByteSize = ByteSize::mb(100);
@@ -57,6 +65,7 @@ pub fn parse(file: &str, text: &str) -> Result<Scenario> {
     })?;
     let scenario = scenario(&source, Table::root(&source, document.get_ref()))?;
     check::check(&source, &scenario)?;
+    survivable::check(&source, &scenario)?;
     Ok(scenario)
 }
 
@@ -175,6 +184,7 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         driver_store: table.get("driver_store")?,
         head_grace: table.get("head_grace")?,
         max_time: table.get("max_time")?,
+        buggify: table.or("buggify", false)?,
     };
     let period = settings.health_period.unwrap_or(Nanos::millis(1));
     if period == Nanos::ZERO {

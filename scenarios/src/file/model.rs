@@ -1,12 +1,12 @@
 //! What a scenario file says, typed and checked.
 
+pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
 use crate::condition::Condition;
 use crate::expr::AggText;
 use crate::tasks::Function;
 use mobula_data::{Expr, JoinKind};
 use mobula_runtime::{ByteSize, Labels, MemoryPolicy, Nanos, Resources};
-use mobula_sim::DiskDamage;
 use std::collections::BTreeMap;
 
 /// A scenario.
@@ -81,6 +81,8 @@ pub struct Settings {
     pub head_grace: Option<Nanos>,
     /// The model time after which a run counts as stuck.
     pub max_time: Option<Nanos>,
+    /// Whether the code under test takes unlikely paths, in simulation.
+    pub buggify: bool,
 }
 
 /// A name in the file, and where it stands.
@@ -136,103 +138,6 @@ pub enum Action {
     Fault(Fault),
     /// Something must be true.
     Assert(Assert),
-}
-
-/// Something goes wrong, or is mended.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fault {
-    /// The process ends; peers see their connections close.
-    Kill(Name),
-    /// The machine goes silent and ends.
-    PowerOff(Name),
-    /// The process stands still.
-    Pause(Name),
-    /// It goes on.
-    Resume(Name),
-    /// The node's next life begins.
-    Restart(Name),
-    /// Messages between two nodes vanish; only those from the first to the second if `oneway`.
-    Partition {
-        /// The first node.
-        a: Name,
-        /// The second node.
-        b: Name,
-        /// Whether the other direction still works.
-        oneway: bool,
-    },
-    /// Ends the partition of two nodes, or all partitions.
-    Heal(Option<(Name, Name)>),
-    /// A node joins.
-    AddNode(Node),
-    /// A node loses its copy of an object.
-    Evict {
-        /// The object.
-        object: Name,
-        /// The node.
-        node: Name,
-        /// Whether also a primary copy goes.
-        force: bool,
-    },
-    /// The budget of a node's store changes.
-    ShrinkStore {
-        /// The node.
-        node: Name,
-        /// To so many bytes.
-        to: ByteSize,
-    },
-    /// A disk behaves differently.
-    Disk(Name, DiskChange),
-    /// All spill files of a machine are damaged or removed.
-    DamageSpill(Name, DiskDamage),
-}
-
-/// How a disk behaves from now on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum DiskChange {
-    /// Nothing more can be written.
-    Full,
-    /// This share of writes fails.
-    Errors(f64),
-    /// Everything takes so many times as long.
-    Slower(u64),
-    /// As it should.
-    Mended,
-}
-
-/// Faults with the moment they happen at.
-#[derive(Clone, Debug)]
-pub struct PlannedFault {
-    /// Its line.
-    pub line: usize,
-    /// When.
-    pub trigger: Trigger,
-    /// What happens, in order.
-    pub actions: Vec<(usize, Fault)>,
-}
-
-/// When a planned fault happens.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Trigger {
-    /// At this model time after the first step began.
-    At(Nanos),
-    /// When so many tasks of a label are finished.
-    Finished {
-        /// The label: the name a task was submitted under, or a Dataset operator.
-        label: Name,
-        /// How many.
-        goal: Goal,
-    },
-    /// When the object has a value somewhere.
-    Sealed(Name),
-}
-
-/// How many tasks.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Goal {
-    /// So many.
-    Count(u64),
-    /// Such a share, in percent, of those the file submits or the Dataset operator has.
-    Percent(f64),
 }
 
 /// Store a value.

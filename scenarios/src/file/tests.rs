@@ -153,9 +153,29 @@ fn the_rest_of_a_file_is_checked_too() {
         ("[[fault]]\nwhen = \"finished(x) >= 3\"\ndo = { kill = \"A\" }", "6: no task `x` here; there are none"),
         (
             "[[fault]]\nat = \"1s\"\ndo = { put = 1 }",
-            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, add_node, evict",
+            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, hold, \
+             release_messages, slow_link, loss, rpc, clock_jump, add_node, evict",
         ),
-        ("[[fault]]\ndo = { kill = \"A\" }", "5: a fault needs either `at` or `when`"),
+        (
+            "[[fault]]\ndo = { kill = \"A\" }",
+            "5: a fault needs one of `at`, `when` and `probe`; only `rpc` can do without",
+        ),
+        (
+            "[[fault]]\nat = \"1s\"\nprobe = \"x\"\ndo = { kill = \"A\" }",
+            "5: a fault has one of `at`, `when` and `probe`",
+        ),
+        (
+            "[[fault]]\ndo = { rpc = { kind = \"in_flihgt\" } }",
+            "6: unknown kind of fault `in_flihgt`; did you mean `in_flight`?",
+        ),
+        (
+            "[[fault]]\ndo = { rpc = { kind = \"delay\", method = \"PushTsak\" } }",
+            "6: no method or message `PushTsak`; did you mean `PushTask`?",
+        ),
+        (
+            "[[fault]]\ndo = { rpc = { kind = \"reorder\", for = \"1s\" } }",
+            "6: `for` is how long a call with the kind `delay` waits",
+        ),
         ("[expect]\nexecutions = { x = 1 }", "6: no task `x` here; there are none"),
         ("[expects]\nexecutions = 1", "5: unknown key `expects` in a scenario file; did you mean `expect`?"),
     ] {
@@ -170,4 +190,39 @@ fn the_rest_of_a_file_is_checked_too() {
     assert!(missing.starts_with("no/such/file.toml: cannot be read: "), "{missing}");
     let broken = complaint_of("name = \"x\nsteps = []");
     assert!(broken.starts_with("dir/test.toml:1: "), "{broken}");
+}
+
+#[test]
+fn plans_that_no_system_survives_are_refused_unless_an_error_is_expected() {
+    let unsurvivable = [
+        ("{ rpc = { kind = \"request_lost\", method = \"PushTask\" } },", "no call of PushTask ever succeeds"),
+        ("{ hold = [\"A\", \"B\"] },", "never released"),
+        ("{ slow_link = [\"A\", \"B\"], latency = \"1s\" },", "healthy nodes die"),
+        ("{ loss = [\"A\", \"B\"], probability = 1 },", "everything is lost for ever"),
+        (
+            "{ kill = \"A\" }, { power_off = \"B\" },\n{ submit = \"produce\", as = \"z\", bytes = 1 },",
+            "no node that could run a task is left",
+        ),
+    ];
+    for (faults, why) in unsurvivable {
+        let steps = |expect: &str| {
+            format!(
+                "{{ submit = \"produce\", as = \"x\", bytes = 1 }},\n{faults}\n{{ get = \"x\", expect = {expect} }},"
+            )
+        };
+        let said = complaint(&steps("\"ok\""));
+        assert!(said.starts_with("dir/test.toml:4: no system survives this: ") && said.contains(why), "{said}");
+        let text = format!("name = \"test\"\nsteps = [\n{}\n]\n{TWO_NODES}", steps("{ error = \"NodeDied\" }"));
+        parse("test.toml", &text).unwrap_or_else(|why| panic!("{why}"));
+    }
+    for survivable in [
+        "{ rpc = { kind = \"request_lost\", count = 3 } },",
+        "{ rpc = { kind = \"duplicate\" } },",
+        "{ hold = [\"A\", \"B\"] }, { release_messages = [\"B\", \"A\"] },",
+        "{ kill = \"A\" }, { kill = \"B\" }, { restart = \"B\" },",
+        "{ loss = [\"A\", \"B\"], probability = 1 }, { heal = \"all\" },",
+    ] {
+        let text = format!("name = \"test\"\nsteps = [{survivable}]\n{TWO_NODES}");
+        parse("test.toml", &text).unwrap_or_else(|why| panic!("{why}"));
+    }
 }

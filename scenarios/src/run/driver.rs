@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use mobula_data::Dataset;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{Context, Nanos, ObjectRef, Question};
+use mobula_runtime::{Context, Nanos, ObjectRef};
 use mobula_sim::{Cluster, NodeState, check};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +27,8 @@ pub(super) struct Driver {
     pub journal: Arc<Journal>,
     /// Where files are written.
     pub out: PathBuf,
+    /// Stop when the event log has so many lines, and keep the state of every machine.
+    pub until: Option<u64>,
     /// When the first step began.
     pub began: Nanos,
     pub state: Mutex<State>,
@@ -46,9 +48,15 @@ pub(super) struct State {
 pub(super) type Done = Result<String, Failure>;
 
 impl Driver {
-    pub fn new(cluster: Cluster, scenario: Arc<Scenario>, journal: Arc<Journal>, out: PathBuf) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        scenario: Arc<Scenario>,
+        journal: Arc<Journal>,
+        out: PathBuf,
+        until: Option<u64>,
+    ) -> Self {
         let began = cluster.env().now();
-        Self { cluster, scenario, journal, out, began, state: Mutex::default(), announced: Arc::default() }
+        Self { cluster, scenario, journal, out, until, began, state: Mutex::default(), announced: Arc::default() }
     }
 
     pub fn context(&self) -> &Context {
@@ -67,9 +75,21 @@ impl Driver {
 
     /// Plays the whole scenario, within `bound`.
     pub async fn play(self, bound: Nanos) -> Result<(), Failure> {
-        let played = match self.cluster.env().timeout(bound, self.play_all()).await {
-            Ok(played) => played,
-            Err(_) => Err(self.stuck(bound).await),
+        let play = self.cluster.env().timeout(bound, self.play_all());
+        let until = self.until;
+        let stop = async {
+            match until {
+                Some(event) => self.cluster.env().events_reach(event).await,
+                None => std::future::pending().await,
+            }
+        };
+        let played = match select(std::pin::pin!(play), std::pin::pin!(stop)).await {
+            Either::Left((Ok(played), _)) => played,
+            Either::Left((Err(_), _)) => Err(self.stuck(bound).await),
+            Either::Right(_) => {
+                self.journal.states(self.cluster.states().await);
+                Ok(())
+            }
         };
         self.journal.progress(&self.context().progress().borrow());
         played
@@ -125,12 +145,7 @@ impl Driver {
     /// What everybody waits for when nothing more happens.
     async fn stuck(&self, bound: Nanos) -> Failure {
         let mut failure = Failure::new(PROGRESS, format!("stuck: the steps were not over after {bound}"));
-        failure.causal_chain =
-            match self.cluster.env().timeout(Nanos::secs(1), self.context().ask(Question::Waits)).await {
-                Ok(Ok(waits)) => waits,
-                Ok(Err(why)) => vec![format!("the driver's own node is gone: {why}")],
-                Err(_) => vec!["the driver's own node does not answer".to_owned()],
-            };
+        failure.causal_chain = self.cluster.waits().await;
         failure
     }
 

@@ -34,7 +34,8 @@ impl Driver {
     /// The planned faults of the scenario.
     pub fn arm(&self) -> Vec<Armed<'_>> {
         let armed = |fault| Armed { driver: self, fault, fired: AtomicBool::new(false) };
-        self.scenario.faults.iter().map(armed).collect()
+        let planned = self.scenario.faults.iter().filter(|fault| fault.trigger != Trigger::Beginning);
+        planned.map(armed).collect()
     }
 
     /// A fault that never happens makes its scenario say nothing.
@@ -51,6 +52,9 @@ impl Driver {
     async fn triggered(&self, trigger: &Trigger) -> Result<(), Failure> {
         match trigger {
             Trigger::At(time) => self.cluster.env().sleep_until(self.began + *time).await,
+            Trigger::Moved(bytes) => self.cluster.env().bytes_moved(*bytes).await,
+            Trigger::Probe { site, nth } => self.cluster.env().probed(site, *nth).await,
+            Trigger::Beginning => {}
             Trigger::Finished { label, goal } => {
                 let mut progress = self.context().progress();
                 while !self.reached(label, *goal) {
@@ -113,6 +117,12 @@ impl Driver {
             Fault::Partition { a, b, oneway: true } => cluster.partition_oneway(&a.text, &b.text).await.map(|()| "cut"),
             Fault::Heal(None) => cluster.heal_all().await.map(|()| "healed"),
             Fault::Heal(Some((a, b))) => cluster.heal(&a.text, &b.text).await.map(|()| "healed"),
+            Fault::Hold { a, b } => cluster.hold(&a.text, &b.text).await.map(|()| "held"),
+            Fault::ReleaseMessages { a, b } => cluster.release_messages(&a.text, &b.text).await.map(|()| "released"),
+            Fault::SlowLink { a, b, latency } => cluster.slow_link(&a.text, &b.text, *latency).await.map(|()| "slowed"),
+            Fault::Loss { a, b, probability } => cluster.lose(&a.text, &b.text, *probability).await.map(|()| "lossy"),
+            Fault::Rpc { fault, .. } => cluster.inject(fault.clone()).await.map(|()| "armed"),
+            Fault::ClockJump { node, nanos } => cluster.clock_jump(&node.text, *nanos).await.map(|()| "moved"),
             Fault::AddNode(node) => {
                 cluster.add_node(node_spec(node)).await?;
                 cluster.joined(&[&node.name.text]).await.map(|()| "joined")

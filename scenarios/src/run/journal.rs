@@ -23,6 +23,8 @@ struct Inner {
     /// Results by name: hash of the value, or error.
     results: BTreeMap<String, String>,
     totals: Counters,
+    /// What the machines said when the run was stopped at an event.
+    states: Vec<String>,
 }
 
 impl Journal {
@@ -91,6 +93,16 @@ impl Journal {
             totals.rebuilt += counters.rebuilt;
         }
         self.lock().totals = totals;
+    }
+
+    /// What the machines say.
+    pub fn states(&self, states: Vec<String>) {
+        self.lock().states = states;
+    }
+
+    /// What the machines said, if the run was stopped for that.
+    pub fn take_states(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().states)
     }
 
     /// The line of the step that failed, or else of one that is under way.

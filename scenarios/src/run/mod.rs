@@ -22,7 +22,7 @@ use crate::file::{self, Scenario};
 use driver::Driver;
 use journal::Journal;
 use mobula_runtime::{Nanos, WorldKind};
-use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, RunOptions};
+use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, RpcFault, RunOptions, trace};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,13 +48,17 @@ pub struct Options {
     pub program: Option<PathBuf>,
     /// Print nothing.
     pub quiet: bool,
+    /// Stop when the event log has so many lines, and report the state of every machine; simulated worlds only.
+    pub until: Option<u64>,
+    /// From this event on, other dice: those of this seed; simulated worlds only.
+    pub branch: Option<(u64, u64)>,
 }
 
 impl Default for Options {
     /// The simulator of this build, seed 0, lines for people.
     fn default() -> Self {
         let RunOptions { world, seed, program, .. } = RunOptions::default();
-        Self { world, seed, out: None, json: false, trace: None, program, quiet: false }
+        Self { world, seed, out: None, json: false, trace: None, program, quiet: false, until: None, branch: None }
     }
 }
 
@@ -131,13 +135,16 @@ pub fn exit_code(reports: &[Report]) -> u8 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the trace is written after the world has ended")]
-fn play(scenario: Scenario, options: &Options) -> Report {
+pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     let bound = scenario.settings.max_time.unwrap_or(MAX_TIME);
     let run_options = RunOptions {
         world: options.world,
         seed: options.seed,
         trace: options.trace.is_some(),
+        branch: options.branch,
         max_time: bound + MARGIN,
+        buggify: scenario.settings.buggify,
+        rpc_faults: from_the_beginning(&scenario),
         program: options.program.clone(),
     };
     let stem = Path::new(&scenario.file).file_stem().unwrap_or_default();
@@ -145,19 +152,20 @@ fn play(scenario: Scenario, options: &Options) -> Report {
     let journal = Arc::new(Journal::new(options));
     journal.begin(&scenario, options);
     let (plan, told) = (Arc::new(scenario), journal.clone());
-    let shared = plan.clone();
+    let (shared, until) = (plan.clone(), options.until);
     let run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
-        Driver::new(cluster, shared, told, out).play(bound).await
+        Driver::new(cluster, shared, told, out, until).play(bound).await
     });
     let lines = run.lines.clone();
     let mut report = Report::of(&plan, options, run);
     if let (Some(failure), Some(line)) = (&mut report.failure, journal.line()) {
         *failure = failure.clone().at(&plan.file, line);
     }
+    report.states = journal.take_states();
     report.digest = journal.digest();
     report.counters = journal.counters();
     if let Some(trace) = &options.trace {
-        match std::fs::write(trace, lines.join("\n") + "\n") {
+        match std::fs::write(trace, picture(trace, &lines, &report)) {
             Ok(()) => report.trace = Some(trace.clone()),
             Err(why) => {
                 report.outcome = Outcome::Refused;
@@ -166,6 +174,41 @@ fn play(scenario: Scenario, options: &Options) -> Report {
         }
     }
     report
+}
+
+/// The event log in the form that the name of its file asks for: `.html` a space-time diagram, `.json` for Perfetto,
+/// `.shiviz` for ShiViz, else its lines.
+fn picture(file: &Path, lines: &[String], report: &Report) -> String {
+    let events = || trace::Event::parse_all(lines);
+    match file.extension().and_then(|extension| extension.to_str()) {
+        Some("html") => trace::html(&events(), &headline(report)),
+        Some("json") => trace::perfetto(&events()),
+        Some("shiviz") => trace::shiviz(&events()),
+        _ => lines.join("\n") + "\n",
+    }
+}
+
+fn headline(report: &Report) -> trace::Headline {
+    let failure = report.failure.as_ref();
+    let why = failure.map(|failure| format!("{} ({})", failure.message, failure.checker));
+    let causes = failure.map(|failure| failure.causal_chain.clone()).unwrap_or_default();
+    trace::Headline {
+        title: format!("{}, seed {}", report.name, report.seed),
+        outcome: report.outcome.word().to_owned(),
+        broken: report.broken,
+        chain: why.into_iter().chain(causes).collect(),
+        replay: report.replay.clone(),
+    }
+}
+
+/// The faults of calls that are there before any node starts.
+fn from_the_beginning(scenario: &Scenario) -> Vec<RpcFault> {
+    let begun = scenario.faults.iter().filter(|fault| fault.trigger == file::Trigger::Beginning);
+    let rpc = |(_, fault): &(usize, file::Fault)| match fault {
+        file::Fault::Rpc { fault, .. } => Some(fault.clone()),
+        _ => None,
+    };
+    begun.flat_map(|fault| &fault.actions).filter_map(rpc).collect()
 }
 
 fn spec(scenario: &Scenario) -> ClusterSpec {

@@ -57,6 +57,7 @@ pub(super) fn report(report: &Report, options: &Options) {
         failure.causal_chain.iter().for_each(|cause| println!("  because {cause}"));
         println!("replay: {}", report.replay);
     }
+    report.states.iter().for_each(|line| println!("{line}"));
     let word = match report.outcome {
         Outcome::Panicked => "panicked",
         outcome => outcome.word(),

@@ -5,7 +5,7 @@ use crate::file::Scenario;
 use mobula_runtime::{Nanos, WorldKind};
 use mobula_sim::{RunFailure, RunReport};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// How a run ended.
@@ -53,7 +53,7 @@ pub struct Failure {
 
 impl Failure {
     /// A failure without causes.
-    pub(super) fn new(checker: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn new(checker: &str, message: impl Into<String>) -> Self {
         Self { checker: checker.to_owned(), message: message.into(), step: None, causal_chain: Vec::new() }
     }
 
@@ -77,6 +77,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// What did not hold, if something did not.
     pub failure: Option<Failure>,
+    /// The event that broke an invariant, if one was broken.
+    pub broken: Option<u64>,
     /// Of all lines of the event log; none in the real world.
     pub event_log_hash: Option<u64>,
     /// Of the logical results: equal in all worlds.
@@ -97,6 +99,12 @@ pub struct Report {
     pub replay: String,
     /// Why the file says it cannot pass yet.
     pub known_failing: Option<String>,
+    /// What the machines said when the run was stopped at [`Options::until`].
+    pub states: Vec<String>,
+    /// The situations that nodes were in.
+    pub coverage: BTreeSet<String>,
+    /// How often each probe was reached.
+    pub probes: BTreeMap<&'static str, u64>,
 }
 
 impl Report {
@@ -147,7 +155,7 @@ impl Report {
     }
 
     /// A run that did not take place.
-    pub(super) fn refused(path: &Path, options: &Options, message: String) -> Self {
+    pub(crate) fn refused(path: &Path, options: &Options, message: String) -> Self {
         let mut report = Self::empty(path.display().to_string(), path, options);
         report.outcome = Outcome::Refused;
         report.failure = Some(Failure::new("file", message));
@@ -172,11 +180,25 @@ impl Report {
                 (outcome, Some(Failure::new(checker, why.to_string())))
             }
         };
+        if let Some(broken) = run.broken {
+            // It came first: what else went wrong may follow from it.
+            report.outcome = Outcome::Failed;
+            report.broken = Some(broken.event);
+            let mut failure = Failure::new(broken.invariant, format!("event {}: {}", broken.event, broken.message));
+            failure.causal_chain = broken.chain;
+            report.failure = Some(failure);
+        }
         report.event_log_hash = run.event_log_hash;
+        if let Some(failure) = report.failure.as_mut().filter(|_| report.broken.is_none()) {
+            // What only the harness knows: who waits.
+            failure.causal_chain.truncate(CAUSES);
+        }
         report.events = run.events;
         report.virtual_time = run.virtual_time;
         report.wall_ms = u64::try_from(run.wall.as_millis()).unwrap_or(u64::MAX);
         report.skipped_faults = run.skipped_faults;
+        report.probes = run.probes;
+        report.coverage = run.coverage;
         report
     }
 
@@ -187,6 +209,7 @@ impl Report {
             seed: options.seed,
             outcome: Outcome::Passed,
             failure: None,
+            broken: None,
             event_log_hash: None,
             digest: 0,
             events: 0,
@@ -197,9 +220,15 @@ impl Report {
             trace: None,
             replay: format!("mobula run {} --world {} --seed {}", path.display(), options.world, options.seed),
             known_failing: None,
+            states: Vec::new(),
+            coverage: BTreeSet::new(),
+            probes: BTreeMap::new(),
         }
     }
 }
+
+/// The most causes of a failure that are told.
+const CAUSES: usize = 60;
 
 /// The checker that notices that nothing more happens.
 pub(super) const PROGRESS: &str = "progress";

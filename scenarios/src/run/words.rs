@@ -1,6 +1,7 @@
 //! Steps in words.
 
 use crate::file::*;
+use mobula_runtime::Nanos;
 use std::fmt::{self, Display, Formatter, Result};
 
 /// Items with commas between them.
@@ -113,6 +114,17 @@ impl Display for Fault {
             Self::Partition { a, b, oneway: true } => write!(f, "partition {} to {}, one way", a.text, b.text),
             Self::Heal(None) => f.write_str("heal all"),
             Self::Heal(Some((a, b))) => write!(f, "heal {} and {}", a.text, b.text),
+            Self::Hold { a, b } => write!(f, "hold messages between {} and {}", a.text, b.text),
+            Self::ReleaseMessages { a, b } => write!(f, "release messages between {} and {}", a.text, b.text),
+            Self::SlowLink { a, b, latency } => write!(f, "slow the link of {} and {} by {latency}", a.text, b.text),
+            Self::Loss { a, b, probability } => {
+                write!(f, "lose {} % between {} and {}", probability * 100.0, a.text, b.text)
+            }
+            Self::Rpc { fault, .. } => write!(f, "rpc fault {fault}"),
+            Self::ClockJump { node, nanos } => {
+                let sign = if *nanos < 0 { "back" } else { "forward" };
+                write!(f, "move the clock of {} {sign} by {}", node.text, Nanos(nanos.unsigned_abs()))
+            }
             Self::AddNode(node) => write!(f, "add node {} ({})", node.name.text, node.resources),
             Self::ShrinkStore { node, to } => write!(f, "shrink the store of {} to {to}", node.text),
             Self::Disk(node, DiskChange::Full) => write!(f, "fill the disk of {}", node.text),
@@ -136,6 +148,10 @@ impl Display for Trigger {
                 write!(f, "when {share} % of {} are finished", label.text)
             }
             Self::Sealed(object) => write!(f, "when {} is sealed", object.text),
+            Self::Moved(bytes) => write!(f, "when {bytes} were moved"),
+            Self::Probe { site, nth: 1 } => write!(f, "when `{site}` is reached"),
+            Self::Probe { site, nth } => write!(f, "when `{site}` is reached {nth} times"),
+            Self::Beginning => f.write_str("from the beginning"),
         }
     }
 }

@@ -7,8 +7,20 @@
 //! | I27 | without references no copy, directory entry and lineage is left, on all living nodes | `references.rs` |
 //! | I33 | at rest all resources are free: no lease, no bundle, no running task | `leases.rs` |
 //!
+//! | I2, I4 | what is read was made by somebody, and never changes | `history/results.rs` |
+//! | I5 | errors have their reason | `history/errors.rs` |
+//! | I10, I11 | one attempt at a time, with increasing numbers | `history/attempts.rs` |
+//! | I26 | what a living process refers to is not given up | `history/truth.rs` |
+//! | I34 | a lease is granted once | `history/grants.rs` |
+//! | I38 | verdicts are final | `history/membership.rs` |
+//! | I39 | nobody listens to the dead | `history/stale.rs` |
+//!
+//! Those of the machines themselves (I18, I20 to I22, I28, I29, I32, I37 and others) are checked after every turn of every
+//! simulated node by [`mobula_protocol::Machine::check`]; a violation there is a panic of that node.
+//!
 //! [`quiesce`] waits until all hold: they are true eventually, not at once.
 
+pub mod history;
 mod leases;
 mod pins;
 mod references;
@@ -21,6 +33,9 @@ use std::fmt;
 
 /// How often [`quiesce`] looks.
 const LOOK: Nanos = Nanos::millis(50);
+
+/// How long everything must stay the same, beyond what it takes to declare a death, for a leak to be one before the bound.
+const STILL: Nanos = Nanos::secs(10);
 
 /// Something that is still there although nobody uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,16 +70,23 @@ pub struct Leaks {
 /// processes, so there it asks the driver's, and reads the others' free resources from its view of the cluster.
 ///
 /// # Errors
-/// What was left after `bound`.
+/// What was left after `bound`, or earlier if nothing changes any more.
 pub async fn quiesce(cluster: &Cluster, bound: Nanos) -> Result<(), Leaks> {
     let env = cluster.env();
     let from = env.now();
+    // Long enough for a death to be declared and for every retry; after that, what stays the same stays.
+    let still = cluster.settings().health_timeout * 2 + STILL;
+    let (mut last, mut since) = (Vec::new(), from);
     loop {
         let leaks = leaks(cluster).await;
-        let waited = env.now().saturating_sub(from);
+        let now = env.now();
+        if leaks != last {
+            (last, since) = (leaks.clone(), now);
+        }
+        let waited = now.saturating_sub(from);
         match leaks.is_empty() {
             true => return Ok(()),
-            false if waited >= bound => return Err(Leaks { waited, leaks }),
+            false if waited >= bound || now.saturating_sub(since) >= still => return Err(Leaks { waited, leaks }),
             false => env.sleep(LOOK).await,
         }
     }

@@ -1,5 +1,6 @@
 //! The flags of `head` and `node`.
 
+use mobula_env::RpcFault;
 use mobula_protocol::{Amount, ByteSize, Labels, Nanos, Resources};
 use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings};
 
@@ -15,6 +16,9 @@ pub struct HeadArgs {
     /// How long a silence is death, as in 2s.
     #[arg(long, value_name = "TIME")]
     pub health_timeout: Option<Nanos>,
+    /// A fault of this process's calls, as in kind=in_flight,method=View,nth=2,count=1; may be repeated.
+    #[arg(long, value_name = "FAULT")]
+    pub rpc_fault: Vec<RpcFault>,
     /// End when standard input ends, so as not to outlive whoever started this.
     #[arg(long)]
     pub exit_with_stdin: bool,
@@ -66,6 +70,9 @@ pub struct NodeArgs {
     /// Port to listen on; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// A fault of this process's calls, as in kind=in_flight,method=PushTask,nth=2,count=1; may be repeated.
+    #[arg(long, value_name = "FAULT")]
+    pub rpc_fault: Vec<RpcFault>,
     /// End when standard input ends, so as not to outlive whoever started this.
     #[arg(long)]
     pub exit_with_stdin: bool,

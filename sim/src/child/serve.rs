@@ -7,7 +7,7 @@
 )]
 
 use super::{HeadArgs, NodeArgs};
-use mobula_env::{Elapsed, Env, RealConfig, RealNode};
+use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
 use mobula_runtime::{Head, Node, StartError};
 use std::future::Future;
@@ -42,6 +42,7 @@ pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
     if args.exit_with_stdin {
         exit_with_stdin()?;
     }
+    inject(&real, &args.rpc_fault);
     let head = real.block_on(Head::start(&real.env, args.settings()))?;
     say(&format!("mobula head listening on {}", head.address()))?;
     watch(&real, std::future::pending())
@@ -56,6 +57,7 @@ pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
     if args.exit_with_stdin {
         exit_with_stdin()?;
     }
+    inject(&real, &args.rpc_fault);
     let node = real.block_on(Node::join(&real.env, &args.join, args.settings()))?;
     say(&format!("mobula node {} joined {} as {}", args.name, args.join, node.context().incarnation()))?;
     watch(&real, async { Err(ChildError::Stopped(args.name.clone(), node.stopped().await)) })
@@ -65,6 +67,10 @@ fn real(name: &str) -> Result<RealNode, ChildError> {
     let disk_dir = Some(RealConfig::temporary_disk());
     let config = RealConfig { node: name.to_owned(), disk_dir, ..RealConfig::default() };
     Ok(Env::real(config).map_err(StartError::Os)?)
+}
+
+fn inject(real: &RealNode, faults: &[RpcFault]) {
+    faults.iter().for_each(|fault| real.env.inject_rpc_fault(fault.clone()));
 }
 
 /// Waits for `end`, and looks for panics meanwhile.

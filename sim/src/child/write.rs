@@ -11,6 +11,7 @@ impl HeadArgs {
             port: 0,
             health_period: Some(settings.health_period),
             health_timeout: Some(settings.health_timeout),
+            rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
     }
@@ -21,6 +22,7 @@ impl HeadArgs {
         line.flag("port", self.port);
         line.option("health-period", self.health_period.map(nanos));
         line.option("health-timeout", self.health_timeout.map(nanos));
+        self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0
     }
@@ -45,6 +47,7 @@ impl NodeArgs {
             lineage: Some(settings.lineage),
             head_grace: Some(settings.head_grace),
             port: 0,
+            rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
     }
@@ -66,6 +69,7 @@ impl NodeArgs {
         line.option("lineage", self.lineage.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));
         line.flag("port", self.port);
+        self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0
     }

@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Parts, Skipped};
 use crate::fault::FaultError;
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec};
-use mobula_env::{Elapsed, Env, RealConfig, RealNode};
+use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
 use mobula_runtime::Node;
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ pub(crate) struct Real {
     head: String,
     logs: PathBuf,
     settings: ClusterSettings,
+    rpc_faults: Vec<RpcFault>,
     lives: Lives,
     processes: Processes,
 }
@@ -68,6 +69,17 @@ where
     let processes = Processes::default();
     let _take_down = TakeDown(processes.clone());
     let skipped = Skipped::default();
+    for fault in &options.rpc_faults {
+        if fault.to.is_some() {
+            let what = format!("rpc fault {fault}: skipped, real addresses do not say which node they are of");
+            lock(&skipped).push(what);
+        } else if fault.from.as_deref().is_none_or(|from| from == DRIVER) {
+            real.env.inject_rpc_fault(fault.clone());
+        }
+    }
+    if options.buggify {
+        lock(&skipped).push("buggify: skipped, the real world takes its own unlikely paths".to_owned());
+    }
     if spec.link != LinkSpec::default() {
         lock(&skipped).push("link: skipped, the real world has the network it has".to_owned());
     }
@@ -118,10 +130,12 @@ fn start(
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(|why| failed(format!("which program is this? {why}")))?,
     };
-    let head = start_head(&program, &settings, &processes, logs).map_err(failed)?;
+    let rpc_faults: Vec<RpcFault> = options.rpc_faults.iter().filter(|fault| fault.to.is_none()).cloned().collect();
+    let of_head = of(&rpc_faults, HEAD);
+    let head = start_head(&program, &settings, of_head, &processes, logs).map_err(failed)?;
     let lives = Lives::default();
     let logs = logs.to_owned();
-    let real = Real { program, head, logs, settings: settings.clone(), lives: lives.clone(), processes };
+    let real = Real { program, head, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes };
     for node in &nodes {
         real.start(node)?;
     }
@@ -136,9 +150,15 @@ fn start(
 }
 
 /// Starts the head's process and returns where it listens.
-fn start_head(program: &Path, settings: &ClusterSettings, to: &Processes, logs: &Path) -> Result<String, String> {
+fn start_head(
+    program: &Path,
+    settings: &ClusterSettings,
+    faults: Vec<RpcFault>,
+    to: &Processes,
+    logs: &Path,
+) -> Result<String, String> {
     let (say, said) = mpsc::channel();
-    let args = HeadArgs::of(settings).to_args();
+    let args = HeadArgs { rpc_fault: faults, ..HeadArgs::of(settings) }.to_args();
     let process = Process::start(program, &args, logs.join("head.log"), move |line| {
         // Nobody listens any more if the head took too long.
         let _ = say.send(line);
@@ -153,7 +173,8 @@ fn start_head(program: &Path, settings: &ClusterSettings, to: &Processes, logs: 
 
 impl Real {
     pub(crate) fn start(&self, spec: &NodeSpec) -> Result<(), FaultError> {
-        let args = NodeArgs::of(spec, &self.settings, &self.head).to_args();
+        let args = NodeArgs::of(spec, &self.settings, &self.head);
+        let args = NodeArgs { rpc_fault: of(&self.rpc_faults, &spec.name), ..args }.to_args();
         let (lives, name) = (self.lives.clone(), spec.name.clone());
         let log = self.logs.join(format!("{name}.log"));
         let process = Process::start(&self.program, &args, log, move |said| {
@@ -214,6 +235,12 @@ impl Drop for TakeDown {
     fn drop(&mut self) {
         self.0.lock().clear();
     }
+}
+
+/// Those of a node's calls.
+fn of(faults: &[RpcFault], node: &str) -> Vec<RpcFault> {
+    let concerned = |fault: &&RpcFault| fault.from.as_deref().is_none_or(|from| from == node);
+    faults.iter().filter(concerned).map(|fault| RpcFault { from: None, ..fault.clone() }).collect()
 }
 
 fn os(verb: &'static str, node: &str) -> impl FnOnce(io::Error) -> FaultError {

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::lives::{Life, Lives};
+use crate::check::history::Watch;
 use crate::cluster::{Cluster, Parts, Skipped};
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, HEAD, NodeSpec};
@@ -37,12 +38,18 @@ where
         max_time: options.max_time,
         costs: Costs { nic: spec.link.bandwidth, ..Costs::default() },
         trace: options.trace,
+        buggify: options.buggify,
+        branch: options.branch,
         ..SimConfig::default()
     };
     let (lives, skipped) = (Lives::default(), Skipped::default());
+    let (faults, watch) = (options.rpc_faults.clone(), Watch::default());
+    let watching = watch.clone();
     let report = {
         let (lives, skipped) = (lives.clone(), skipped.clone());
         simulate(config, move |env, sim| async move {
+            env.log_to(Arc::new(move |line| watching.line(line)));
+            faults.into_iter().for_each(|fault| sim.inject(fault));
             let cluster = start(&env, sim, spec, lives, skipped).await?;
             Ok(driver(cluster).await)
         })
@@ -56,6 +63,8 @@ where
         lines: report.lines,
         virtual_time: report.virtual_time,
         wall: Duration::ZERO,
+        broken: watch.broken(),
+        coverage: report.coverage,
         probes: report.probes,
         skipped_faults,
     }

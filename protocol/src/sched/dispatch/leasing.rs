@@ -215,7 +215,9 @@ impl Dispatch {
     pub(super) fn node_died(&mut self, now: Nanos, node: Incarnation, out: &mut Out) {
         let dead = self.dead.entry(node.node).or_insert(node.epoch);
         *dead = node.epoch.max(*dead);
-        let gone: Vec<_> = self.leases.iter().filter(|(_, lease)| lease.at == node).map(|(seq, _)| *seq).collect();
+        let gone =
+            self.leases.iter().filter(|(_, lease)| lease.at == node && !crate::planted!("dispatch-keeps-dead-leases"));
+        let gone: Vec<_> = gone.map(|(seq, _)| *seq).collect();
         let mut touched = BTreeSet::new();
         for seq in gone {
             if self.leases.get(&seq).is_some_and(|lease| lease.held().is_none()) {
@@ -306,6 +308,9 @@ impl Dispatch {
             self.unpend(seq);
         }
         self.forget(seq);
+        if crate::planted!("dispatch-never-returns") {
+            return;
+        }
         out.push(Effect::Return { to, lease: LeaseId { owner: self.owner, seq } });
     }
 

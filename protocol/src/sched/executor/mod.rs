@@ -241,7 +241,7 @@ impl Executor {
         let Some(run) = self.leases.get_mut(&lease).filter(|run| !run.blocked && lease.owner == from) else {
             return out.push(done(from, lease, key, TaskOutcome::HandedBack(None), Nanos::ZERO));
         };
-        let objects = wanted(&spec, &inline);
+        let objects = if crate::planted!("executor-starts-early") { Vec::new() } else { wanted(&spec, &inline) };
         let task = Task { lease, spec: Some(spec), inline, skipping: false, reported: false };
         self.tasks.insert(key, task);
         run.waiting.insert(key);
@@ -302,6 +302,9 @@ impl Executor {
     fn blocked(&mut self, lease: LeaseId, out: &mut Vec<Effect>) {
         let Some(run) = self.leases.get_mut(&lease) else { return };
         run.blocked = true;
+        if crate::planted!("executor-keeps-tasks-behind-blocked") {
+            return;
+        }
         let behind: Vec<_> = run.queue.iter().skip(1).chain(&run.waiting).copied().collect();
         behind.into_iter().for_each(|key| self.withdraw(key, out));
     }
@@ -359,7 +362,8 @@ impl Machine for Executor {
                 }
             }
             Event::Skipped { task, attempt } => {
-                if self.tasks.get(&(task, attempt)).is_some_and(|task| task.skipping) {
+                let loses = crate::planted!("executor-loses-skipped");
+                if self.tasks.get(&(task, attempt)).is_some_and(|task| task.skipping && !loses) {
                     self.end((task, attempt), TaskOutcome::HandedBack(None), Nanos::ZERO, out);
                 }
             }

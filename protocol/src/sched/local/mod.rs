@@ -296,7 +296,9 @@ impl Local {
             self.unqueue(lease);
             if let Some(entry) = self.leases.get_mut(&lease) {
                 entry.state = State::Granted;
-                self.ledger.hold(&entry.class.resources);
+                if !crate::planted!("local-grants-beyond-total") {
+                    self.ledger.hold(&entry.class.resources);
+                }
             }
             self.served = Some(owner);
             out.push(Effect::Grant { to: owner, lease });
@@ -339,6 +341,7 @@ impl Local {
         let Some(entry) = self.leases.remove(&lease) else { return false };
         match entry.state {
             State::Queued { .. } => self.unqueue(lease),
+            State::Granted if crate::planted!("local-leaks-returned-leases") => {}
             State::Granted => self.ledger.release(&entry.class.resources),
             State::Blocked => {}
         }
@@ -346,7 +349,7 @@ impl Local {
     }
 
     fn bury(&mut self, lease: LeaseId) {
-        if self.tombstones.insert(lease) {
+        if !crate::planted!("local-forgets-tombstones") && self.tombstones.insert(lease) {
             self.tombstone_order.push_back(lease);
         }
         while self.tombstone_order.len() > MAX_TOMBSTONES {
@@ -360,7 +363,8 @@ impl Local {
         let dead = self.dead.entry(owner.node).or_insert(owner.epoch);
         *dead = owner.epoch.max(*dead);
         let all = LeaseId { owner, seq: 0 }..=LeaseId { owner, seq: u64::MAX };
-        let theirs: Vec<_> = self.leases.range(all).map(|(lease, _)| *lease).collect();
+        let theirs = self.leases.range(all).filter(|_| !crate::planted!("local-keeps-leases-of-the-dead"));
+        let theirs: Vec<_> = theirs.map(|(lease, _)| *lease).collect();
         for lease in theirs {
             if self.forget(lease) {
                 out.push(Effect::Ended { lease });
@@ -441,7 +445,9 @@ impl Machine for Local {
                 }
             }
             Event::Blocked { lease } => {
-                if let Some(entry) = self.leases.get_mut(&lease).filter(|entry| entry.state == State::Granted) {
+                let keeps = crate::planted!("local-blocked-keeps-its-cpu");
+                let granted = |entry: &&mut Lease| entry.state == State::Granted && !keeps;
+                if let Some(entry) = self.leases.get_mut(&lease).filter(granted) {
                     entry.state = State::Blocked;
                     self.ledger.release(&entry.class.resources);
                 }

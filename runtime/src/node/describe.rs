@@ -1,0 +1,57 @@
+//! What the machines of a node say about themselves, for people: what they wait for, and what they know.
+
+use super::core::{Core, Wish};
+use mobula_protocol::pull::WaitingFor;
+
+impl Core {
+    /// Everything that waits here: for what, since when, and thereby who will wake it (decision D8: no wait is silent).
+    pub(super) fn waits(&self) -> Vec<String> {
+        let mut lines = self.owner.waits();
+        lines.extend(self.actors.callers.waits());
+        for waiting in self.pull.waiting() {
+            let who = match self.wishes.get(&waiting.bundle) {
+                Some(Wish::Args(task, attempt)) => format!("attempt {} of {task}", attempt.0),
+                Some(Wish::Get(..) | Wish::Await(_) | Wish::Answered) => "a get".to_owned(),
+                None => format!("{:?}", waiting.bundle),
+            };
+            let what = match waiting.on {
+                WaitingFor::Owner => format!("its owner, {}, to answer", self.name_of(waiting.object.owner())),
+                WaitingFor::Creation => "it to be made".to_owned(),
+                WaitingFor::Source => "its owner to name a node that lives".to_owned(),
+                WaitingFor::Others => "the other arguments".to_owned(),
+                WaitingFor::Room => "room in the store".to_owned(),
+                WaitingFor::Transfer { .. } => "its transfer to end".to_owned(),
+                WaitingFor::Retry { at } => format!("the next try at {at}"),
+            };
+            lines.push(format!("{who} waits since {} for {}: {what}", waiting.since, waiting.object));
+        }
+        for lease in self.local.leases() {
+            lines.extend(self.local.why(lease).map(|why| format!("{lease} waits to be granted: {why}")));
+        }
+        lines
+    }
+
+    /// The state of every machine, a line or more each.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let mut lines = vec![format!("node {} at {}", self.me, self.now)];
+        let members: Vec<String> = self.view.alive().map(|member| member.name.clone()).collect();
+        lines.push(format!("view: version {}, living: {}", self.view.version(), members.join(", ")));
+        lines.push(format!("link: {} messages unconfirmed, {:?}", self.link.backlog(), self.link.counters()));
+        lines.push(format!("owner: {} objects, {} tasks", self.owner.objects(), self.owner.tasks()));
+        lines.extend(self.owner.describe().into_iter().map(|line| format!("  {line}")));
+        lines.push(format!("dispatch: {} tasks queued", self.dispatch.queued()));
+        lines.extend(self.dispatch.leases().map(|(lease, at, tasks)| match tasks {
+            Some(tasks) => format!("  {lease} at {at}: {tasks} tasks"),
+            None => format!("  {lease} at {at}: asked for"),
+        }));
+        lines.push(format!("local: {} in use", self.local.used()));
+        lines.extend(self.local.leases().map(|lease| format!("  {lease}")));
+        lines.push(format!("executor: {} attempts", self.executor.len()));
+        lines.extend(self.attempts.keys().map(|(task, attempt)| format!("  {task} attempt {}", attempt.0)));
+        lines.push(format!("pull: {} held, {} wishes", self.pull.held(), self.wishes.len()));
+        lines.push(format!("references to others' objects: {}", self.holds.len()));
+        lines.push(format!("store: {:?}", self.objects.table().usage()));
+        lines.extend(self.waits().into_iter().map(|wait| format!("wait: {wait}")));
+        lines
+    }
+}

@@ -1,0 +1,27 @@
+//! Searching for failures: plans drawn from a seed, and plans made smaller while they fail in the same way.
+//!
+//! A plan is a scenario file, always: [`swarm`] draws one as text, [`shrink`] takes one apart and puts fewer pieces
+//! together again, and what they leave can be committed as it is. Neither knows the grammar beyond where lists and sizes
+//! are; whatever makes no sense is refused by the parser that refuses it for people (decision D7).
+//!
+//! | | the idea is from |
+//! | --- | --- |
+//! | swarm testing: each seed draws its own subset of workloads and faults | Groce et al., ISSTA 2012; FoundationDB, TigerBeetle |
+//! | keeping plans that reach new situations, and changing them a little | AFL; Mallory, CCS 2023 |
+//! | shrinking by leaving out ever smaller pieces | Zeller and Hildebrandt, "ddmin", TSE 2002 |
+//! | a fault-free run as the oracle for results | invariant I46 |
+
+mod document;
+mod guided;
+mod oracle;
+mod shrink;
+mod swarm;
+
+pub use document::Document;
+pub use guided::Guided;
+pub use oracle::play_twice;
+pub use shrink::{Shrunk, Signature, shrink};
+pub use swarm::{Genome, swarm};
+
+#[cfg(test)]
+mod tests;
