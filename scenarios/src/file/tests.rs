@@ -154,7 +154,8 @@ fn the_rest_of_a_file_is_checked_too() {
         (
             "[[fault]]\nat = \"1s\"\ndo = { put = 1 }",
             "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, hold, \
-             release_messages, slow_link, loss, rpc, clock_jump, add_node, evict",
+             release_messages, slow_link, loss, rpc, clock_jump, add_node, evict, shrink_store, disk_full, \
+             disk_errors, slow_disk, mend_disk, lose_spill, corrupt_spill",
         ),
         (
             "[[fault]]\ndo = { kill = \"A\" }",
