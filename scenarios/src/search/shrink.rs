@@ -108,7 +108,7 @@ impl Search<'_> {
         let length = |search: &Self| search.best.table().get(key).and_then(Value::as_array).map_or(0, Vec::len);
         self.ddmin(&length, &|table, at, many| {
             let items = table.get_mut(key)?.as_array_mut()?;
-            drop(items.drain(at..(at + many).min(items.len())));
+            cut(items, at, many)?;
             if items.is_empty() && key == "fault" {
                 table.remove(key);
             }
@@ -116,14 +116,14 @@ impl Search<'_> {
         });
     }
 
-    fn ddmin(&mut self, length: &dyn Fn(&Self) -> usize, cut: &dyn Fn(&mut Table, usize, usize) -> Option<()>) {
+    fn ddmin(&mut self, length: &dyn Fn(&Self) -> usize, shorten: &dyn Fn(&mut Table, usize, usize) -> Option<()>) {
         let mut many = length(self).div_ceil(2);
         while many > 0 {
             let mut at = length(self);
             // From the end: later steps use earlier ones.
             while at > 0 {
                 at = at.saturating_sub(many);
-                self.try_one(|table| cut(table, at, many));
+                self.try_one(|table| shorten(table, at, many));
             }
             many = if many == 1 { 0 } else { many.div_ceil(2) };
         }
@@ -140,16 +140,15 @@ impl Search<'_> {
                     inner.map_or(0, Vec::len)
                 };
                 self.ddmin(&length, &|table, at, many| {
-                    let items = lists_mut(table, step)?.get_mut(list)?.as_array_mut()?;
-                    drop(items.drain(at..(at + many).min(items.len())));
+                    let lists = lists_mut(table, step)?;
+                    let items = lists.get_mut(list)?.as_array_mut()?;
+                    cut(items, at, many)?;
+                    if items.is_empty() {
+                        lists.remove(list);
+                    }
                     Some(())
                 });
             }
-            self.try_one(|table| {
-                let lists = lists_mut(table, step)?;
-                lists.retain(|list| list.as_array().is_none_or(|list| !list.is_empty()));
-                Some(())
-            });
             self.try_one(|table| {
                 let [Value::Array(only)] = &lists_mut(table, step)?[..] else { return None };
                 let only = only.clone();
@@ -215,6 +214,12 @@ impl Search<'_> {
             while self.try_one(|table| halve(at_path(table, path)?)) {}
         }
     }
+}
+
+/// Takes up to so many elements out of a list; none if there are none at this place.
+fn cut(items: &mut Vec<Value>, at: usize, many: usize) -> Option<()> {
+    let end = (at + many).min(items.len());
+    (at < end).then(|| drop(items.drain(at..end)))
 }
 
 fn lists(table: &Table, step: usize) -> Option<&Vec<Value>> {
