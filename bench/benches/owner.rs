@@ -22,7 +22,7 @@ struct Round {
 impl Round {
     fn new() -> Self {
         let (resources, placement) = (Resources::cpus(1), Placement::Any);
-        let class = Arc::new(SchedulingClass { function: "f".into(), resources, placement });
+        let class = Arc::new(SchedulingClass { function: "f".into(), resources, placement, share: None });
         Self { label: "f".into(), class, out: Vec::new() }
     }
 
@@ -42,6 +42,7 @@ impl Round {
             returns: 1,
             retries: Retries::default(),
             replay: Default::default(),
+            stream: None,
         };
         self.step(owner, Event::Submit(Arc::new(spec)));
     }

@@ -38,9 +38,10 @@ pub mod transfer;
 pub use ids::{Attempt, Epoch, FunctionId, Incarnation, LeaseId, NodeId, ObjectId, OwnerId, TaskId};
 pub use machine::{Machine, Violation};
 pub use map::Map;
-pub use message::{Located, Message, ResultPlace, TaskOutcome, TaskResult};
+pub use message::{Credit, Located, Message, ResultPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
 pub use spec::{
-    Arg, Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskSpec, UnreconstructableReason,
+    Arg, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError, TaskErrorKind, TaskSpec,
+    UnreconstructableReason,
 };
 pub use units::{ByteSize, Nanos, UnitError};

@@ -63,11 +63,22 @@ pub enum TaskOutcome {
     HandedBack(Option<ObjectId>),
 }
 
+/// How far an attempt of a generator may go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Items below this number may be made.
+    pub upto: u32,
+    /// Whether it is to stop there as if that were its end, instead of waiting for more.
+    pub stop: bool,
+}
+
 /// A message between two incarnations.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Message {
     /// Node to head, every health period: alive, and this loaded.
     Heartbeat(NodeLoad),
+    /// To a node: take no new work, because you are about to leave. What was granted runs on.
+    Drain,
     /// Node to head: goodbye, no need to wait for the health check.
     Leave,
     /// Head to node: the next entries of the membership log, and the latest loads.
@@ -127,6 +138,26 @@ pub enum Message {
         task: TaskId,
         /// Which attempt.
         attempt: Attempt,
+    },
+    /// Node to owner: the attempt yielded its next item.
+    TaskItem {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// Which item, from 0. Items of an attempt come in order and without gaps.
+        index: u32,
+        /// The item.
+        result: TaskResult,
+    },
+    /// Owner to node: how far the attempt may go. Replaces what was said before.
+    StreamCredit {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How far.
+        credit: Credit,
     },
     /// Node to owner: the attempt is over.
     TaskDone {
@@ -207,6 +238,7 @@ impl Message {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Heartbeat(_) => "Heartbeat",
+            Self::Drain => "Drain",
             Self::Leave => "Leave",
             Self::View { .. } => "View",
             Self::ResyncView(_) => "ResyncView",
@@ -217,6 +249,8 @@ impl Message {
             Self::LeaseReturn(_) => "LeaseReturn",
             Self::PushTask { .. } => "PushTask",
             Self::TaskStarted { .. } => "TaskStarted",
+            Self::TaskItem { .. } => "TaskItem",
+            Self::StreamCredit { .. } => "StreamCredit",
             Self::TaskDone { .. } => "TaskDone",
             Self::CancelTask { .. } => "CancelTask",
             Self::CancelObject { .. } => "CancelObject",

@@ -37,6 +37,23 @@ pub enum Placement {
     Actor(ActorId),
 }
 
+/// Whose turn it is when there is not room for all.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Share {
+    /// Of those who wait at a node, the highest priority is served first, always.
+    pub priority: i32,
+    /// Tasks of one group share what the group gets. A job is a group; so is anything else that should have its part.
+    pub group: Arc<str>,
+    /// Groups of one priority get parts of a full node in proportion to their weights. At least 1.
+    pub weight: u32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { priority: 0, group: Arc::from(""), weight: 1 }
+    }
+}
+
 /// What tasks must share for one lease to serve them all (Ray: scheduling class).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SchedulingClass {
@@ -46,6 +63,8 @@ pub struct SchedulingClass {
     pub resources: Resources,
     /// Where it may run.
     pub placement: Placement,
+    /// When its turn is; `None` is the default.
+    pub share: Option<Arc<Share>>,
 }
 
 /// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws all three from one budget;
@@ -77,6 +96,14 @@ pub enum Replay {
     Accept,
 }
 
+/// How a generator streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streaming {
+    /// How many items may exist that the consumer has not taken (Ray: `_generator_backpressure_num_objects`). At least 1;
+    /// `None` is without limit.
+    pub ahead: Option<u32>,
+}
+
 /// A task as its owner describes it. Immutable: every attempt runs the same specification.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
@@ -94,6 +121,8 @@ pub struct TaskSpec {
     pub retries: Retries,
     /// Whether it may return something else when it runs again.
     pub replay: Replay,
+    /// Whether it is a generator: then `returns` is zero, and each item it yields is an object, numbered from 0.
+    pub stream: Option<Streaming>,
 }
 
 impl TaskSpec {
@@ -182,6 +211,8 @@ pub enum TaskErrorKind {
     Unreconstructable(UnreconstructableReason),
     /// The task that made it returned something else when it ran again, and its submitter did not allow that.
     NondeterministicReplay,
+    /// A generator that ran again yielded another number of items.
+    ReplayMismatch,
     /// It was freed by hand.
     Freed,
     /// The value does not fit the node's store, now or ever (the message says which).
@@ -217,6 +248,7 @@ impl TaskErrorKind {
             Self::OwnerDied => "OwnerDied",
             Self::Unreconstructable(_) => "Unreconstructable",
             Self::NondeterministicReplay => "NondeterministicReplay",
+            Self::ReplayMismatch => "ReplayMismatch",
             Self::Freed => "Freed",
             Self::StoreFull => "StoreFull",
             Self::OutOfDisk => "OutOfDisk",

@@ -101,6 +101,7 @@ pub mod macros {
         ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, saved, this,
         this_mut,
     };
-    pub use crate::api::{Body, BoxFuture, Input, Many, One, Outputs, Rest, TaskCall, TaskFunction, output_of, raised};
+    pub use crate::api::{Body, BoxFuture, Input, Items, Many, One, Outputs, Rest, Streamed, TaskCall};
+    pub use crate::api::{TaskFunction, output_of, raised};
     pub use inventory;
 }

@@ -355,6 +355,21 @@ impl Cluster {
         lines
     }
 
+    /// Makes a node take no more work; waits until the driver's node knows.
+    ///
+    /// # Errors
+    /// No such node, or one that does not answer.
+    pub async fn drain(&self, node: &str) -> Result<(), FaultError> {
+        const DRAIN: Nanos = Nanos::secs(10);
+        self.known(&[node])?;
+        let failed = |why: mobula_protocol::TaskError| FaultError::Runtime {
+            verb: "drain",
+            name: node.to_owned(),
+            why: why.to_string(),
+        };
+        self.context().drain(node, DRAIN).await.map_err(failed)
+    }
+
     /// For each node, what keeps it from being seen.
     async fn missing(&self, nodes: &[&str]) -> Vec<Option<String>> {
         let view = match self.context().ask(Question::Cluster).await {

@@ -90,6 +90,16 @@ pub enum FaultError {
         /// How long they were waited for.
         waited: Nanos,
     },
+    /// The runtime did not do what it was asked.
+    #[error("cannot {verb} `{name}`: {why}")]
+    Runtime {
+        /// The verb.
+        verb: &'static str,
+        /// The node.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// The operating system refuses.
     #[error("cannot {verb} `{name}`: {why}")]
     Os {

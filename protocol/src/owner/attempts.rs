@@ -32,9 +32,14 @@ impl Owner {
             .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from))
             .or_else(|| self.tasks.get(&id).filter(|_| crate::planted!("owner-takes-any-attempt")));
         let Some(task) = current else { return self.disown(from, id, outcome, out) };
+        let streams = task.stream.is_some();
         let (returns, stale) = (task.spec.returns as usize, task.stale);
         if !matches!(outcome, TaskOutcome::HandedBack(_)) {
             self.started(id, attempt);
+        }
+        let ended = streams && !stale && matches!(outcome, TaskOutcome::Returned(_));
+        if ended && !self.stream_ended(id, out) {
+            return;
         }
         match outcome {
             TaskOutcome::Returned(results) if stale => {
@@ -64,7 +69,7 @@ impl Owner {
 
     /// A result that is not published: its copy is freed, and its sender's registrations for references inside it,
     /// which nobody here will hold, are given back.
-    fn refuse(&mut self, from: Incarnation, object: ObjectId, result: TaskResult, out: &mut Vec<Effect>) {
+    pub(super) fn refuse(&mut self, from: Incarnation, object: ObjectId, result: TaskResult, out: &mut Vec<Effect>) {
         if let ResultPlace::Stored(_) = result.place {
             self.discard_copy(object, from, out);
         }
@@ -105,7 +110,7 @@ impl Owner {
     /// Accepts a result of the current attempt for an object that has no value. A task that was run again because a
     /// sibling was lost may find it has one: then an equal copy is one more, and anything else would be a second
     /// version (I4).
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         from: Incarnation,
         object: ObjectId,

@@ -27,7 +27,7 @@ impl Owner {
                 format!("{object} is to wake {tasks:?}")
             })?;
         }
-        let finished = self.tasks.values().filter(|task| task.stage == Stage::Finished);
+        let finished = self.tasks.values().filter(|task| task.stage == Stage::Finished && !task.is_open());
         self.lineage.check(finished.map(|task| &*task.spec))?;
         self.check_foreign()
     }
@@ -73,7 +73,8 @@ impl Owner {
         }
         let alive = !matches!(task.stage, Stage::Running { to, .. } if self.dead.contains(&to));
         Violation::unless(alive, "I1 nothing runs on a dead node", || format!("{id} is {:?}", task.stage))?;
-        let needed = task.stage != Stage::Finished || self.is_lineage(id);
+        self.check_stream(id, task)?;
+        let needed = task.stage != Stage::Finished || self.is_lineage(id) || task.is_open();
         Violation::unless(needed, "I31 lineage is dropped when it is not needed", || format!("{id} is kept"))
     }
 

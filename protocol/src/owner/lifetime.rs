@@ -1,6 +1,6 @@
 //! Which objects are in scope, and what goes when one no longer is.
 
-use super::types::{Effect, Object, Origin, Stage};
+use super::types::{Effect, Object, Origin, Stage, Task};
 use super::{Owner, free, unknown};
 use crate::directory::{Added, Gone};
 use crate::{ByteSize, Incarnation, Located, ObjectId, TaskError, TaskErrorKind, TaskId};
@@ -148,7 +148,7 @@ impl Owner {
     pub(super) fn release(&mut self, out: &mut Vec<Effect>) {
         while let Some(id) = self.idle.pop() {
             let Some(object) = self.objects.get(&id) else { continue };
-            if object.in_scope() || self.is_unfinished(id.task) {
+            if object.in_scope() || (self.is_unfinished(id.task) && !self.is_stream(id.task)) {
                 continue;
             }
             if object.lineage == 0 {
@@ -182,6 +182,9 @@ impl Owner {
         if self.watched.remove(&id) {
             out.push(Effect::OutOfScope(id));
         }
+        if object.item {
+            self.item_removed(id);
+        }
         for at in self.directory.forget(id) {
             free(at, id, out);
         }
@@ -208,9 +211,12 @@ impl Owner {
         if crate::planted!("owner-prunes-lineage") {
             return false;
         }
-        let returns = self.tasks.get(&task).map_or(0, |task| task.spec.returns);
-        let mut results = (0..returns).map(|index| task.result(index));
-        results.any(|id| self.objects.contains_key(&id) && self.is_rebuildable_kind(id))
+        let lineage = |id| self.objects.contains_key(&id) && self.is_rebuildable_kind(id);
+        match self.tasks.get(&task) {
+            Some(Task { stream: Some(stream), .. }) => stream.live.iter().any(|index| lineage(task.result(*index))),
+            Some(Task { spec, .. }) => (0..spec.returns).any(|index| lineage(task.result(index))),
+            None => false,
+        }
     }
 
     /// Whether an object of ours is one that lineage is for: in shared memory, or lost from it.
@@ -219,10 +225,11 @@ impl Owner {
     }
 
     /// Forgets a finished task that no result needs any more, and what it kept of its arguments.
-    pub(super) fn drop_lineage(&mut self, id: TaskId, out: &mut Vec<Effect>) {
-        let finished = self.tasks.get(&id).is_some_and(|task| task.stage == Stage::Finished);
-        if !finished || self.is_lineage(id) {
-            return;
+    /// Says whether it was one.
+    pub(super) fn drop_lineage(&mut self, id: TaskId, out: &mut Vec<Effect>) -> bool {
+        let over = self.tasks.get(&id).is_some_and(|task| task.stage == Stage::Finished && !task.is_open());
+        if !over || self.is_lineage(id) {
+            return false;
         }
         if let Some(task) = self.tasks.swap_remove(&id) {
             self.lineage.dropped(&task.spec);
@@ -230,6 +237,7 @@ impl Owner {
                 self.unhold(object, |entry| entry.lineage -= 1, out);
             }
         }
+        true
     }
 
     /// A value freed by hand is an error to whoever asks for it later, and is not rebuilt (Ray:

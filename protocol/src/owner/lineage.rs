@@ -2,7 +2,7 @@
 //! same values again.
 
 use super::Owner;
-use super::types::{Effect, Origin, Stage};
+use super::types::{Effect, Origin, Stage, Task};
 use crate::{ByteSize, Located, ObjectId, TaskId, TaskSpec, Violation};
 use std::collections::BTreeSet;
 
@@ -65,8 +65,12 @@ impl Lineage {
 impl Owner {
     /// A task is over: its specification stays if a result could need it, and the oldest ones go if they are too many.
     pub(super) fn keep_lineage(&mut self, id: TaskId, out: &mut Vec<Effect>) {
-        self.drop_lineage(id, out);
-        let Some(task) = self.tasks.get(&id).filter(|task| task.stage == Stage::Finished) else { return };
+        if self.drop_lineage(id, out) {
+            return;
+        }
+        // What a consumer still reads from is no mere lineage.
+        let over = |task: &&Task| task.stage == Stage::Finished && !task.is_open();
+        let Some(task) = self.tasks.get(&id).filter(over) else { return };
         self.lineage.kept(&task.spec);
         while let Some(oldest) = self.lineage.surplus() {
             self.evict_lineage(oldest, out);
@@ -74,10 +78,11 @@ impl Owner {
     }
 
     fn evict_lineage(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+        let results = self.results(id);
         let Some(task) = self.tasks.swap_remove(&id) else { return };
         self.lineage.dropped(&task.spec);
         self.lineage.evicted += 1;
-        for object in (0..task.spec.returns).map(|index| id.result(index)) {
+        for object in results {
             if let Some(entry) = self.objects.get_mut(&object) {
                 entry.origin = Origin::Evicted(task.spec.label.clone());
                 // One that was lost and is wanted by nobody yet may be needed by nobody now.
@@ -94,19 +99,18 @@ impl Owner {
     pub(super) fn invalidate_consumers(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
         let mut changed = vec![object];
         while let Some(object) = changed.pop() {
-            let mut lost = Vec::new();
+            let mut finished = Vec::new();
             for (id, task) in &mut self.tasks {
-                if !task.spec.reachable().any(|argument| argument == object) {
-                    continue;
-                }
                 match task.stage {
+                    _ if !task.spec.reachable().any(|argument| argument == object) => {}
                     Stage::Running { .. } => task.stale = true,
-                    Stage::Finished => lost.extend((0..task.spec.returns).map(|index| id.result(index))),
+                    Stage::Finished => finished.push(*id),
                     Stage::Waiting | Stage::Queued => {}
                 }
             }
-            lost.sort_unstable();
-            for result in lost {
+            finished.sort_unstable();
+            let results: Vec<ObjectId> = finished.into_iter().flat_map(|id| self.results(id)).collect();
+            for result in results {
                 if self.forget_version(result, out) {
                     changed.push(result);
                 }

@@ -51,6 +51,12 @@
 //! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered by
 //! one [`Effect::Exists`], as soon as the object is no longer pending, and wants the object as a subscription does.
 //!
+//! # Generators
+//! A task that streams has no fixed results: each item it yields becomes an object of ours when it is reported, held by the
+//! stream until the consumer takes it, and by the consumer from then on. Items of an attempt come in order (the link keeps
+//! it), so the consumer sees 0, 1, 2, ... once each, and the end once (I17). See `streams.rs` for how far a generator may run
+//! ahead, and what happens when it runs again.
+//!
 //! # References in other processes
 //! Whoever sends a reference registers the receiver with the owner first
 //! ([`Effect::Lend`]), and the receiver gives the registration back when it is done with it; so there is no moment at
@@ -95,6 +101,7 @@ mod check;
 mod lifetime;
 mod lineage;
 mod recovery;
+mod streams;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -319,6 +326,11 @@ impl Machine for Owner {
             Event::Unschedulable { task, error } => self.unschedulable(task, error, out),
             Event::Started { task, attempt } => self.started(task, attempt),
             Event::Done { from, task, attempt, outcome } => self.done(from, task, attempt, outcome, out),
+            Event::Item { from, task, attempt, index, result } => {
+                self.item(from, task, attempt, index, result, out);
+            }
+            Event::Next(task) => self.next_item(task, out),
+            Event::StreamDropped(task) => self.stream_dropped(task, out),
             Event::RefAdded(object) => self.ref_added(object),
             Event::RefDropped(object) => self.ref_dropped(object),
             Event::Borrowed { object, by } => self.borrowed(object, by, 1),

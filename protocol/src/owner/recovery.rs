@@ -25,7 +25,8 @@ impl Owner {
         }
         match self.tasks.get(&object.task).map(|task| task.stage) {
             Some(Stage::Finished) => self.rebuild(object, out),
-            Some(_) => {}
+            // What is pending makes it, unless a generator is past it already.
+            Some(_) => self.rerun_stream_for(object, out),
             None => {
                 let origin = self.objects.get(&object).map(|entry| entry.origin.clone());
                 let (reason, maker) = match origin {
@@ -42,11 +43,7 @@ impl Owner {
         let Some(task) = self.tasks.get_mut(&object.task) else { return };
         let spec = task.spec.clone();
         if task.cancelled || !spend(&mut task.losses_left) {
-            let reason = match spec.retries.losses {
-                _ if task.cancelled => UnreconstructableReason::TaskCancelled,
-                Some(0) => UnreconstructableReason::RetriesDisabled,
-                _ => UnreconstructableReason::MaxAttempts,
-            };
+            let reason = self.exhausted(object.task);
             return self.unreconstructable(object, reason, &spec.label, out);
         }
         task.stage = Stage::Waiting;
@@ -56,7 +53,16 @@ impl Owner {
         self.wait_for_args(object.task, out);
     }
 
-    fn unreconstructable(
+    /// Why a task does not run again although it could.
+    pub(super) fn exhausted(&self, id: TaskId) -> UnreconstructableReason {
+        match self.tasks.get(&id) {
+            Some(task) if task.cancelled => UnreconstructableReason::TaskCancelled,
+            Some(task) if task.spec.retries.losses == Some(0) => UnreconstructableReason::RetriesDisabled,
+            _ => UnreconstructableReason::MaxAttempts,
+        }
+    }
+
+    pub(super) fn unreconstructable(
         &mut self,
         object: ObjectId,
         reason: UnreconstructableReason,

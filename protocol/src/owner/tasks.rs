@@ -29,6 +29,7 @@ impl Owner {
             rebuilding: false,
             cancelled: false,
             stale: false,
+            stream: spec.stream.map(|_| Box::default()),
             label,
             spec,
         };
@@ -95,7 +96,11 @@ impl Owner {
             task.attempt = Attempt(task.attempt.0 + 1);
             task.stale = false;
             task.stage = Stage::Running { lease, to, started: false };
+            let streams = task.stream.is_some();
             out.push(Effect::Push { to, lease, attempt: task.attempt, spec, inline });
+            if streams {
+                self.stream_pushed(id, out);
+            }
         }
     }
 
@@ -132,13 +137,13 @@ impl Owner {
         if !rebuilding {
             self.count(label).failed += 1;
         }
-        for index in 0..spec.returns {
-            let object = id.result(index);
+        for object in self.results(id) {
             if matches!(self.directory.state(object), Located::Pending) {
                 self.fail_value(object, error.clone(), out);
             }
             self.idle.push(object);
         }
+        self.stream_failed(id, error, out);
         self.settle_args(&spec, out);
         self.call_over(&spec, out);
         self.keep_lineage(id, out);

@@ -1,6 +1,7 @@
 //! Events, effects and records of the owner.
 
-use crate::{Attempt, ByteSize, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
+use super::streams::Stream;
+use crate::{Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
 use crate::{TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,23 @@ pub enum Event {
         /// How it ended.
         outcome: TaskOutcome,
     },
+    /// A generator yielded an item.
+    Item {
+        /// Who says so.
+        from: Incarnation,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// Which item.
+        index: u32,
+        /// The item.
+        result: TaskResult,
+    },
+    /// The consumer of a generator wants its next item: see [`Effect::Next`]. Not again before that came.
+    Next(TaskId),
+    /// The consumer of a generator wants no more of it.
+    StreamDropped(TaskId),
     /// The application holds one more reference to an object of ours.
     RefAdded(ObjectId),
     /// The application dropped one.
@@ -215,6 +233,25 @@ pub enum Effect {
         /// Whether the tasks that it submitted are cancelled too.
         recursive: bool,
     },
+    /// To a node: how far an attempt of a generator may go.
+    Credit {
+        /// The node.
+        to: Incarnation,
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How far.
+        credit: Credit,
+    },
+    /// To the consumer of a generator: its next item, which it holds a reference to from now on; nothing after the last one;
+    /// or why there are no more.
+    Next {
+        /// The generator.
+        task: TaskId,
+        /// The answer.
+        item: Result<Option<ObjectId>, TaskError>,
+    },
     /// To a subscriber: this is what is known.
     Notify {
         /// The subscriber.
@@ -317,8 +354,17 @@ pub(super) struct Task {
     pub cancelled: bool,
     /// Whether an argument was replaced by another version while it ran: then what it returns does not count.
     pub stale: bool,
+    /// What is known of its items, if it is a generator.
+    pub stream: Option<Box<Stream>>,
     /// Index of its counters.
     pub label: usize,
+}
+
+impl Task {
+    /// Whether it is a generator whose consumer may still ask for its next item, or its end.
+    pub fn is_open(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| !stream.dropped)
+    }
 }
 
 /// Where an object comes from, and so what can make it again.
@@ -353,6 +399,8 @@ pub(super) struct Object {
     pub contains: Vec<ObjectId>,
     /// What can make its value again.
     pub origin: Origin,
+    /// Whether it is an item of a generator.
+    pub item: bool,
     /// The hash of the value that was accepted last, if a task made it.
     pub hash: Option<u64>,
 }

@@ -75,7 +75,7 @@ struct World {
 impl World {
     fn new(seed: u64, cpus: &[u64], failing: u64) -> Self {
         let class = |name, resources, placement| {
-            Arc::new(SchedulingClass { function: FunctionId::from(name), resources, placement })
+            Arc::new(SchedulingClass { function: FunctionId::from(name), resources, placement, share: None })
         };
         let classes = vec![
             class("f", Resources::cpus(1), Placement::Any),
@@ -172,6 +172,7 @@ impl World {
                         returns,
                         retries: Retries::default(),
                         replay: Replay::Strict,
+                        stream: None,
                     };
                     let (attempt, spec) = (owned.attempt, Arc::new(spec));
                     self.send(me, to, Message::PushTask { lease, attempt, spec, inline: vec![] });

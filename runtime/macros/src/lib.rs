@@ -18,6 +18,8 @@ use syn::{FnArg, GenericArgument, Ident, ItemFn, PathArguments, ReturnType, Type
 /// - `-> Result<T, E>`: an `Err` is the task's own failure; `E` needs `Display`.
 /// - `async fn f(context: Context, ...)`: may await; a first parameter of type `Context` is given by the runtime.
 /// - a last parameter of type `Rest<T>`: any number of references, given as `&[ObjectRef<T>]`.
+/// - `#[task(stream)] fn f(...) -> impl Iterator<Item = T>` (or `Item = Result<T, E>`): a generator. Every item is an object of
+///   its own, and is there for the consumer as soon as it is made; a call returns an `ObjectStream`.
 /// - `#[task(many)] fn f(...) -> Vec<T>`: every item is an object of its own; the call says how many with `.returns(n)`.
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
@@ -85,10 +87,14 @@ enum Parameter {
 }
 
 fn expand_task(attributes: Tokens, function: ItemFn, runtime: &Tokens) -> syn::Result<Tokens> {
-    let many = match attributes.to_string().as_str() {
-        "" => false,
-        "many" => true,
-        other => return Err(syn::Error::new_spanned(&attributes, format!("`{other}` is no option; there is `many`"))),
+    let (many, stream) = match attributes.to_string().as_str() {
+        "" => (false, false),
+        "many" => (true, false),
+        "stream" => (false, true),
+        other => {
+            let message = format!("`{other}` is no option; there are `many` and `stream`");
+            return Err(syn::Error::new_spanned(&attributes, message));
+        }
     };
     let ItemFn { attrs, vis, sig, block } = function;
     let (name, inner) = (&sig.ident, format_ident!("run"));
@@ -97,11 +103,13 @@ fn expand_task(attributes: Tokens, function: ItemFn, runtime: &Tokens) -> syn::R
         ReturnType::Default => syn::parse_quote!(()),
         ReturnType::Type(_, returned) => (**returned).clone(),
     };
+    let returned = if stream { yielded(&sig)? } else { returned };
     let (value, fails) = match first_argument(&returned, "Result") {
         Some(value) => (value, true),
         None => (returned, false),
     };
     let result = match (many, first_argument(&value, "Vec")) {
+        (false, _) if stream => quote!(#runtime::macros::Streamed<#value>),
         (false, _) => quote!(#runtime::macros::One<#value>),
         (true, Some(item)) => quote!(#runtime::macros::Many<#item>),
         (true, None) => return Err(syn::Error::new_spanned(&value, "a task with many results returns a Vec of them")),
@@ -144,7 +152,16 @@ fn expand_task(attributes: Tokens, function: ItemFn, runtime: &Tokens) -> syn::R
         #outputs
     };
     let (inputs, output, asyncness) = (&sig.inputs, &sig.output, &sig.asyncness);
-    let body = if asyncness.is_some() {
+    let body = if stream {
+        let item = if fails { quote!(item.map_err(#runtime::macros::raised)?) } else { quote!(item) };
+        quote! {
+            #runtime::macros::Body::Stream(|input| {
+                let context = input.context().clone();
+                let items = #inner(#(#passed),*).map(move |item| #runtime::macros::output_of(&context, &#item));
+                ::std::result::Result::Ok(::std::boxed::Box::new(items) as #runtime::macros::Items)
+            })
+        }
+    } else if asyncness.is_some() {
         quote! {
             #runtime::macros::Body::Async(|input| ::std::boxed::Box::pin(async move { #work }))
         }
@@ -189,6 +206,32 @@ fn parameter(input: &FnArg) -> syn::Result<Parameter> {
 
 fn is_named(kind: &Type, name: &str) -> bool {
     matches!(kind, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
+}
+
+/// The `T` of `impl Iterator<Item = T>`, which a generator returns.
+fn yielded(sig: &syn::Signature) -> syn::Result<Type> {
+    if let Some(asyncness) = sig.asyncness {
+        return Err(syn::Error::new_spanned(
+            asyncness,
+            "a generator is no async function: it yields and does not await",
+        ));
+    }
+    let wrong = || syn::Error::new_spanned(&sig.output, "a generator returns `impl Iterator<Item = T>`");
+    let ReturnType::Type(_, returned) = &sig.output else { return Err(wrong()) };
+    let Type::ImplTrait(returned) = &**returned else { return Err(wrong()) };
+    let traits = returned.bounds.iter().filter_map(|bound| match bound {
+        syn::TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        _ => None,
+    });
+    let arguments = traits.filter(|segment| segment.ident == "Iterator").find_map(|segment| match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(arguments),
+        _ => None,
+    });
+    let item = arguments.into_iter().flat_map(|arguments| &arguments.args).find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Item" => Some(assoc.ty.clone()),
+        _ => None,
+    });
+    item.ok_or_else(wrong)
 }
 
 /// The `T` of `name<T, ...>`.

@@ -360,11 +360,12 @@ impl<T> ActorCall<T> {
             function: FunctionId::from(self.method),
             resources: Resources::none(),
             placement: Placement::Actor(guard.actor),
+            share: None,
         });
         let label = self.label.unwrap_or_else(|| method_label(self.method));
         let id = context.new_task();
         let spec =
-            TaskSpec { id, label, class, args: self.args?, returns: 1, retries: self.retries, replay: Replay::Accept };
+            TaskSpec { id, label, class, args: self.args?, returns: 1, retries: self.retries, replay: Replay::Accept, stream: None };
         let handle = if self.ordered { guard.number } else { 0 };
         let (actor, limit) = (guard.actor, guard.options.limit);
         let parent = context.counted();

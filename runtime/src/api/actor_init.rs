@@ -200,11 +200,12 @@ impl<T: ActorType> ActorInit<T> {
         let task = TaskSpec {
             id: context.new_task(),
             label: self.label.unwrap_or_else(|| short(T::CLASS)),
-            class: intern(T::CLASS, self.resources, self.placement),
+            class: intern(T::CLASS, self.resources, self.placement, None),
             args: self.args?,
             returns: 0,
             retries: Retries::default(),
             replay: Replay::Accept,
+            stream: None,
         };
         let spec = Arc::new(ActorSpec { task: Arc::new(task), options: self.options });
         let (actor, options) = (spec.id(), CallOptions::from(&spec.options));

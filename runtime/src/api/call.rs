@@ -4,8 +4,8 @@ use super::context::Context;
 use super::function::encoded;
 use super::reference::ObjectRef;
 use crate::Error;
-use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass};
-use mobula_protocol::{TaskErrorKind, TaskSpec};
+use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
+use mobula_protocol::{Streaming, TaskErrorKind, TaskId, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -43,6 +43,9 @@ pub struct One<T>(PhantomData<T>);
 /// As many results of type `T` as the call asks for.
 pub struct Many<T>(PhantomData<T>);
 
+/// Items of type `T`, one after the other, as many as the function yields.
+pub struct Streamed<T>(PhantomData<T>);
+
 /// A task that is described but not submitted. Calling a `#[task]` function returns one.
 #[must_use = "a task runs once it is submitted"]
 pub struct TaskCall<R> {
@@ -53,9 +56,12 @@ pub struct TaskCall<R> {
     held: Vec<Box<dyn std::any::Any + Send>>,
     resources: Resources,
     placement: Placement,
+    share: Option<Share>,
     retries: Retries,
     replay: Replay,
     returns: u32,
+    /// For generators: how many items may exist that nobody has taken.
+    pub(super) ahead: Option<u32>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -69,9 +75,11 @@ impl<R> TaskCall<R> {
             held: Vec::new(),
             resources: Resources::cpus(1),
             placement: Placement::Any,
+            share: None,
             retries: Retries::default(),
             replay: Replay::Strict,
             returns: 1,
+            ahead: None,
             result: PhantomData,
         }
     }
@@ -143,6 +151,22 @@ impl<R> TaskCall<R> {
         self
     }
 
+    /// Whose part of a full node it uses: groups share what there is in proportion to their weights, which are at least 1. All
+    /// tasks of a job, say, are one group. Tasks that it submits itself inherit this. Without it, everything that says nothing
+    /// is one group of weight 1.
+    pub fn group(mut self, name: &str, weight: u32) -> Self {
+        let share = self.share.take().unwrap_or_default();
+        self.share = Some(Share { group: name.into(), weight: weight.max(1), ..share });
+        self
+    }
+
+    /// Of tasks that wait for a node, those of the highest priority go first, always; 0 unless this is called. Tasks that it
+    /// submits itself inherit this.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.share = Some(Share { priority, ..self.share.take().unwrap_or_default() });
+        self
+    }
+
     /// How often it may run again after a crash, and again after its results were lost. Two budgets of this size.
     pub fn max_retries(mut self, times: u32) -> Self {
         self.retries.crashes = Some(times);
@@ -169,13 +193,14 @@ impl<R> TaskCall<R> {
         self
     }
 
-    fn launch<T>(self, context: &Context) -> Result<Vec<ObjectRef<T>>, Error> {
-        let class = intern(self.function, self.resources, self.placement);
+    pub(super) fn launch(self, context: &Context, returns: u32, stream: Option<Streaming>) -> Result<TaskId, Error> {
+        let share = self.share.map(Arc::new).or_else(|| context.share().cloned());
+        let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
-        let (args, returns, retries, replay) = (self.args?, self.returns, self.retries, self.replay);
-        let refs = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay })?;
+        let (args, retries, replay) = (self.args?, self.retries, self.replay);
+        let id = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay, stream })?;
         drop(self.held);
-        Ok(refs)
+        Ok(id)
     }
 }
 
@@ -185,8 +210,8 @@ impl<T> TaskCall<One<T>> {
     /// # Errors
     /// When an argument cannot be stored or the runtime is shut down.
     pub fn submit(self, context: &Context) -> Result<ObjectRef<T>, Error> {
-        let mut refs = self.launch(context)?;
-        refs.pop().ok_or_else(|| Error::new(TaskErrorKind::WrongType, "a task without results has none to return"))
+        let id = self.launch(context, 1, None)?;
+        Ok(ObjectRef::adopt(id.result(0), context.clone()))
     }
 }
 
@@ -202,7 +227,9 @@ impl<T> TaskCall<Many<T>> {
     /// # Errors
     /// As for one result.
     pub fn submit(self, context: &Context) -> Result<Vec<ObjectRef<T>>, Error> {
-        self.launch(context)
+        let returns = self.returns;
+        let id = self.launch(context, returns, None)?;
+        Ok((0..returns).map(|index| ObjectRef::adopt(id.result(index), context.clone())).collect())
     }
 }
 
@@ -219,16 +246,22 @@ pub(super) fn remember(function: &'static str, label: &str) -> Arc<str> {
 }
 
 /// One shared class per distinct triple, so that the scheduler can compare pointers before it compares contents.
-pub(super) fn intern(function: &'static str, resources: Resources, placement: Placement) -> Arc<SchedulingClass> {
+pub(super) fn intern(
+    function: &'static str,
+    resources: Resources,
+    placement: Placement,
+    share: Option<Arc<Share>>,
+) -> Arc<SchedulingClass> {
     static PLAIN: LazyLock<Mutex<BTreeMap<&'static str, Arc<SchedulingClass>>>> = LazyLock::new(Default::default);
     let class = || {
         Arc::new(SchedulingClass {
             function: FunctionId::from(function),
             resources: resources.clone(),
             placement: placement.clone(),
+            share: share.clone(),
         })
     };
-    if placement != Placement::Any || resources != Resources::cpus(1) {
+    if share.is_some() || placement != Placement::Any || resources != Resources::cpus(1) {
         return class();
     }
     let mut known = PLAIN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

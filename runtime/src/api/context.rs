@@ -2,14 +2,14 @@
 
 use super::reference::{ObjectRef, decode};
 use crate::Error;
-use crate::node::{ActorInput, Cancels, Input, Question};
+use crate::node::{ActorInput, Cancels, Credits, Input, Question};
 use crate::objects::Objects;
 use bytes::Bytes;
 use mobula_env::{Env, Files};
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, Priority};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
-use mobula_protocol::{TaskErrorKind, TaskId, TaskSpec};
+use mobula_protocol::{Share, TaskErrorKind, TaskId, TaskSpec};
 use mobula_store::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,6 +27,8 @@ pub struct Context {
     task: Option<TaskId>,
     /// Which execution of its task this is; 0 for a driver.
     attempt: u32,
+    /// That task's share, which tasks that it submits inherit.
+    share: Option<Arc<Share>>,
 }
 
 /// What all contexts of one process share.
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub next_task: AtomicU64,
     /// Attempts on this node that were cancelled and are not over.
     pub cancels: Arc<Cancels>,
+    /// How far generators on this node may go.
+    pub credits: Arc<Credits>,
     /// Tasks submitted here.
     pub submitted: AtomicU64,
     /// Numbers of gets and waits.
@@ -63,17 +67,23 @@ pub struct Waited<T> {
 
 impl Context {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, lease: None, task: None, attempt: 0 }
+        Self { shared, lease: None, task: None, attempt: 0, share: None }
     }
 
     /// The same, on behalf of an attempt that runs under `lease`.
-    pub(crate) fn under(&self, lease: LeaseId, task: TaskId, attempt: Attempt) -> Self {
-        Self { shared: self.shared.clone(), lease: Some(lease), task: Some(task), attempt: attempt.0 }
+    pub(crate) fn under(&self, lease: LeaseId, spec: &TaskSpec, attempt: Attempt) -> Self {
+        Self { lease: Some(lease), ..self.in_attempt(spec, attempt) }
     }
 
     /// The same, on behalf of an attempt of a task that cannot wait.
-    pub(crate) fn in_attempt(&self, task: TaskId, attempt: Attempt) -> Self {
-        Self { shared: self.shared.clone(), lease: self.lease, task: Some(task), attempt: attempt.0 }
+    pub(crate) fn in_attempt(&self, spec: &TaskSpec, attempt: Attempt) -> Self {
+        let share = spec.class.share.clone();
+        Self { shared: self.shared.clone(), lease: self.lease, task: Some(spec.id), attempt: attempt.0, share }
+    }
+
+    /// The share that tasks submitted with this context have unless they say otherwise.
+    pub(super) fn share(&self) -> Option<&Arc<Share>> {
+        self.share.as_ref()
     }
 
     /// Whether the task that holds this context was cancelled. A task that computes for long and does not await asks now and
@@ -292,6 +302,34 @@ impl Context {
         }
     }
 
+    /// Makes a node take no more work, for good; what runs there runs to its end. Returns once this process knows that the
+    /// node is draining, so that nothing it submits from then on goes there. Values stay where they are: those that have no
+    /// other copy are rebuilt when the node is gone.
+    ///
+    /// # Errors
+    /// `Unschedulable` if there is no living node of this name, `GetTimeout` if it did not answer within `limit`.
+    pub async fn drain(&self, node: &str, limit: Nanos) -> Result<(), Error> {
+        const PAUSE: Nanos = Nanos::millis(5);
+        let deadline = self.shared.env.now() + limit;
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Drain(node.to_owned(), reply))?;
+        if !answer.await.map_err(|_| gone())? {
+            return Err(Error::new(TaskErrorKind::Unschedulable, format!("there is no living node {node} to drain")));
+        }
+        loop {
+            let view = self.ask(Question::Cluster).await?;
+            let found = view.nodes.iter().find(|known| known.member.name == node);
+            if found.is_none_or(|known| known.load.draining) {
+                return Ok(());
+            }
+            if self.shared.env.now() >= deadline {
+                let message = format!("{node} did not say within {limit} that it is draining");
+                return Err(Error::new(TaskErrorKind::GetTimeout, message));
+            }
+            self.shared.env.sleep(PAUSE).await;
+        }
+    }
+
     /// What the task that makes this object waits for, in words; none if it is over, or another process submitted it.
     ///
     /// # Errors
@@ -345,13 +383,17 @@ impl Context {
     }
 
     /// Submits the task that `describe` makes of its name. If a task submits it, it is that task's child.
-    pub(crate) fn submit<T>(&self, describe: impl FnOnce(TaskId) -> TaskSpec) -> Result<Vec<ObjectRef<T>>, Error> {
+    pub(crate) fn submit(&self, describe: impl FnOnce(TaskId) -> TaskSpec) -> Result<TaskId, Error> {
         let id = self.new_task();
         let spec = describe(id);
-        let returns = spec.returns;
         let parent = self.counted();
         self.send(Input::Submit { spec: Arc::new(spec), parent })?;
-        Ok((0..returns).map(|index| ObjectRef::adopt(id.result(index), self.clone())).collect())
+        Ok(id)
+    }
+
+    /// While this lives, the task that holds this context does not count as using its cpu.
+    pub(crate) fn blocked(&self) -> Blocked<'_> {
+        Blocked::new(self)
     }
 
     pub(crate) fn ref_added(&self, id: ObjectId) {
@@ -409,7 +451,7 @@ pub(super) fn gone() -> Error {
 }
 
 /// While it lives, the task that waits does not count as using its cpu.
-pub(super) struct Blocked<'a>(Option<(&'a Context, LeaseId)>);
+pub(crate) struct Blocked<'a>(Option<(&'a Context, LeaseId)>);
 
 impl<'a> Blocked<'a> {
     pub fn new(context: &'a Context) -> Self {

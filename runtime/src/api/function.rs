@@ -19,12 +19,17 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The results of one execution, one per declared return.
 pub type Outputs = Result<Vec<Encoded>, Error>;
 
+/// What a generator yields. Its own error ends it.
+pub type Items = Box<dyn Iterator<Item = Result<Encoded, Error>> + Send>;
+
 /// What a task function is, behind its name.
 pub enum Body {
     /// Runs to its end on a thread for computation.
     Sync(fn(&Input) -> Outputs),
     /// May await: it can submit tasks and get their results. Its cpu is given back while it waits in a get.
     Async(fn(Input) -> BoxFuture<Outputs>),
+    /// Yields results one by one, on a thread for computation, as far as its consumer lets it.
+    Stream(fn(&Input) -> Result<Items, Error>),
 }
 
 /// A registered function. The `#[task]` macro submits one to the inventory per function it is put on.

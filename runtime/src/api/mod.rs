@@ -8,6 +8,7 @@ mod function;
 mod memory;
 mod ready;
 mod reference;
+mod stream;
 
 pub(crate) use actor::READY;
 pub use actor::{
@@ -15,10 +16,11 @@ pub use actor::{
     MethodFuture, saved, this, this_mut,
 };
 pub use actor_init::{ActorInit, ActorState, death_of};
-pub use call::{IntoArg, Many, One, TaskCall};
+pub use call::{IntoArg, Many, One, Streamed, TaskCall};
 pub use context::{Context, Progress, Waited, read};
 pub(crate) use context::{Placed, Shared, value_hash};
-pub use function::{Body, BoxFuture, Input, Outputs, Rest, TaskFunction, find, nearest, output_of, raised};
+pub use function::{Body, BoxFuture, Input, Items, Outputs, Rest, TaskFunction, find, nearest, output_of, raised};
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;
+pub use stream::ObjectStream;

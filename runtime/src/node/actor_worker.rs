@@ -155,7 +155,7 @@ impl ActorWorker {
         args: Vec<Bytes>,
         state: Option<Bytes>,
     ) -> Result<Box<Instance>, End> {
-        let context = self.context.in_attempt(self.spec.task.id, self.incarnation);
+        let context = self.context.in_attempt(&self.spec.task, self.incarnation);
         let restored = state.is_some();
         let input = api::Input { context, args: state.map_or(args, |state| vec![state]), returns: 0 };
         let made = match (&class.construct, &class.checkpoint) {
@@ -331,8 +331,8 @@ impl ActorWorker {
     /// one lease between them, so theirs is not.
     fn input(&self, job: &Job, lease: Option<LeaseId>) -> api::Input {
         let context = match lease {
-            Some(lease) => self.context.under(lease, job.spec.id, job.attempt),
-            None => self.context.in_attempt(job.spec.id, job.attempt),
+            Some(lease) => self.context.under(lease, &job.spec, job.attempt),
+            None => self.context.in_attempt(&job.spec, job.attempt),
         };
         api::Input { context, args: job.args.clone(), returns: job.spec.returns }
     }

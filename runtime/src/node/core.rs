@@ -20,6 +20,7 @@ use super::coverage::Coverage;
 use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
 use super::holds::Holds;
+use super::stream::Credits;
 use super::words::{Ledger, Output};
 use crate::objects::Objects;
 use mobula_protocol::link::{self, Link};
@@ -44,6 +45,9 @@ pub(super) enum Wish {
     Answered,
 }
 
+/// Takes the next item of a generator.
+pub(super) type Consumer = Box<dyn FnOnce(Result<Option<ObjectId>, crate::Error>) + Send>;
+
 /// All machines of one life of one node.
 pub struct Core {
     pub(super) me: Incarnation,
@@ -64,6 +68,10 @@ pub struct Core {
     pub(super) attempts: BTreeMap<(TaskId, Attempt), Running>,
     /// What attempts here have submitted, and which of them were cancelled.
     pub(super) children: Children,
+    /// How far generators here may go.
+    pub(super) credits: Arc<Credits>,
+    /// Consumers of this process that wait for the next item of a generator.
+    pub(super) consumers: BTreeMap<TaskId, Consumer>,
     /// Bundles of task arguments are numbered from the top, those of the application from the bottom.
     pub(super) next_args: u64,
     pub(super) load: member::NodeLoad,
@@ -127,6 +135,8 @@ pub struct Birth {
     pub logging: bool,
     /// Where cancelled attempts are written for those who run them.
     pub cancels: Arc<Cancels>,
+    /// Where it is written for generators how far they may go.
+    pub credits: Arc<Credits>,
     /// Breaks ties between equally good nodes.
     pub seed: u64,
 }
@@ -163,6 +173,8 @@ impl Core {
             wishes: BTreeMap::new(),
             attempts: BTreeMap::new(),
             children: Children::new(birth.cancels),
+            credits: birth.credits,
+            consumers: BTreeMap::new(),
             next_args: u64::MAX,
             load: member::NodeLoad { available: birth.total, ..member::NodeLoad::default() },
             room: capacity,

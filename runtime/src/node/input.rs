@@ -53,6 +53,12 @@ impl Core {
                 self.log("free-by-hand", format_args!("{object}"));
                 self.send(object.owner(), Message::FreeObject(object));
             }
+            Input::Drain(node, reply) => {
+                let node = self.view.by_name(&node).map(|member| member.incarnation);
+                node.into_iter().for_each(|node| self.send(node, Message::Drain));
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(node.is_some());
+            }
             Input::Ask(question) => self.answer(question),
             Input::Received { envelope, reply } => self.received(envelope, reply),
             Input::Acked { to, seq, ack } => {
@@ -65,6 +71,15 @@ impl Core {
                 self.link.step(now, link::Event::Acked { to, seq, ack: Ack::Taken }, &mut self.wires.link);
             }
             Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, &mut self.wires.link),
+            Input::Next { task, reply } => {
+                self.consumers.insert(task, reply);
+                self.tell_owner(owner::Event::Next(task));
+            }
+            Input::StreamDropped(task) => {
+                self.consumers.remove(&task);
+                self.tell_owner(owner::Event::StreamDropped(task));
+            }
+            Input::Item { task, attempt, index, result } => self.item_made(task, attempt, index, result),
             Input::Finished { task, attempt, outcome, spent } => self.finished(task, attempt, outcome, spent),
             Input::Skipped { task, attempt } => {
                 self.log("skip", format_args!("{task} attempt {}", attempt.0));
@@ -223,6 +238,11 @@ impl Core {
             Message::LeaseRequest { lease, class, hops } => {
                 self.tell_local(local::Event::Request { from, lease, class, hops });
             }
+            Message::Drain => {
+                self.tell_local(local::Event::Drain);
+                // The others should know soon.
+                self.next_heartbeat = self.now;
+            }
             Message::LeaseReturn(lease) => self.tell_local(local::Event::Return { lease }),
             Message::LeaseGranted(lease) => self.tell_dispatch(dispatch::Event::Granted { lease, by: from }),
             Message::LeaseSpillback { lease, to } => self.tell_dispatch(dispatch::Event::Spillback { lease, to }),
@@ -233,6 +253,10 @@ impl Core {
                 self.arrive(spec.id, attempt, self.lent(&spec));
                 self.tell_executor(executor::Event::Push { from, lease, attempt, spec, inline });
             }
+            Message::TaskItem { task, attempt, index, result } => {
+                self.tell_owner(owner::Event::Item { from, task, attempt, index, result });
+            }
+            Message::StreamCredit { task, attempt, credit } => self.credit(task, attempt, credit),
             Message::TaskStarted { task, attempt } => self.tell_owner(owner::Event::Started { task, attempt }),
             Message::TaskDone { lease, task, attempt, outcome, .. } if lease.owner == Incarnation::HEAD => {
                 self.call_done(from, task, attempt, outcome);

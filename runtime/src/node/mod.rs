@@ -14,6 +14,7 @@ mod input;
 mod memory;
 mod route;
 mod shell;
+mod stream;
 mod words;
 mod worker;
 
@@ -21,6 +22,7 @@ pub(crate) use actors::{ActorInput, KnownReply};
 pub(crate) use cancel::Cancels;
 pub use shell::Node;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
+pub(crate) use stream::Credits;
 pub(crate) use words::Input;
 pub use words::{Ledger, Question};
 pub use worker::crash;

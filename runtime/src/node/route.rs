@@ -117,6 +117,14 @@ impl Core {
                 self.send(to, Message::CancelTask { task, attempt, recursive });
             }
             Effect::Exists { token, located } => self.exists(token, located),
+            Effect::Credit { to, task, attempt, credit } => {
+                self.send(to, Message::StreamCredit { task, attempt, credit });
+            }
+            Effect::Next { task, item } => {
+                if let Some(reply) = self.consumers.remove(&task) {
+                    reply(item);
+                }
+            }
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
             Effect::Free { at, objects } => {
@@ -247,6 +255,7 @@ impl Core {
             running.lent.into_iter().filter(|_| !kept).for_each(|object| self.unhold(object));
         }
         self.attempt_forgotten(task, attempt);
+        self.credit_forgotten(task, attempt);
     }
 
     /// The references inside value arguments of a pushed task, which its submitter registered this node for.

@@ -5,6 +5,7 @@ use super::actors::{ActorInput, ActorOutput};
 use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
+use super::stream::Credits;
 use super::words::{Input, Output, Question};
 use super::worker::{Job, Queue, Worker};
 use crate::api::{Context, Progress, Shared};
@@ -69,9 +70,10 @@ impl Node {
         env.spawn("bulk", bulk::serve(bulk.clone(), listener));
         let (progress, seen) = watch::channel(Progress::new());
         let (stop, stopped) = watch::channel(None);
-        let cancels = Arc::new(Cancels::default());
+        let (cancels, credits) = (Arc::new(Cancels::default()), Arc::new(Credits::default()));
         let shared = Arc::new(Shared {
             cancels: cancels.clone(),
+            credits: credits.clone(),
             submitted: AtomicU64::new(0),
             env: env.clone(),
             me: joined.incarnation,
@@ -93,6 +95,7 @@ impl Node {
             head_grace: settings.head_grace,
             logging: env.world() != WorldKind::Real,
             cancels,
+            credits,
             seed: env.rng("schedule").next_u64(),
         };
         let core = Core::new(env.now(), birth, objects);

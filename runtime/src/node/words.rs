@@ -10,7 +10,7 @@ use mobula_protocol::member::ClusterView;
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, FetchFailure, Priority};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
-use mobula_protocol::{TaskId, TaskOutcome, TaskSpec};
+use mobula_protocol::{TaskId, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::spill::{Batch, FileName, Place, SpillFailure};
 use mobula_store::{Departed, Region, Usage};
 use std::sync::Arc;
@@ -75,6 +75,8 @@ pub enum Input {
     },
     /// The application frees a value by hand.
     Free(ObjectId),
+    /// The application wants a node to take no more work. Answered with whether there is such a node.
+    Drain(String, oneshot::Sender<bool>),
     /// The application asks something.
     Ask(Question),
 
@@ -102,6 +104,26 @@ pub enum Input {
         seq: u64,
     },
 
+    /// The consumer of a generator wants its next item.
+    Next {
+        /// The generator.
+        task: TaskId,
+        /// Takes the item, which is counted as held already.
+        reply: Box<dyn FnOnce(Result<Option<ObjectId>, Error>) + Send>,
+    },
+    /// The consumer of a generator wants no more of it.
+    StreamDropped(TaskId),
+    /// A generator here made its next item.
+    Item {
+        /// The task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// Which item.
+        index: u32,
+        /// The item.
+        result: TaskResult,
+    },
     /// A worker finished an attempt.
     Finished {
         /// The task.

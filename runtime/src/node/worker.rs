@@ -1,7 +1,8 @@
 //! Workers: one per lease. Each runs the tasks pushed under its lease one after the other.
 
+use super::stream::Turn;
 use crate::Error;
-use crate::api::{self, Body, Context, Outputs};
+use crate::api::{self, Body, Context, Items, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
@@ -93,6 +94,7 @@ impl Worker {
                 Ok(function) => match &function.body {
                     Body::Async(run) => self.run_async(&env, job, *run).await,
                     Body::Sync(run) => self.run_sync(&env, job, *run).await,
+                    Body::Stream(open) => self.run_stream(&env, job, *open).await,
                 },
             }
         }
@@ -131,7 +133,7 @@ impl Worker {
     async fn run_async(&self, env: &Env, job: Job, run: fn(api::Input) -> api::BoxFuture<Outputs>) {
         let began = env.now();
         let (task, attempt) = (job.spec.id, job.attempt);
-        let context = self.context.under(self.lease, task, attempt);
+        let context = self.context.under(self.lease, &job.spec, attempt);
         let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
         let running = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(run(input)));
         let cancels = &self.context.shared().cancels;
@@ -141,6 +143,75 @@ impl Worker {
             Either::Right(((), _)) => Ok(Err(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))),
         };
         self.settle(env, Ran { job, outputs, spent: env.now().saturating_sub(began) }).await;
+    }
+
+    /// Runs a generator: item by item, as far as its consumer lets it.
+    async fn run_stream(&self, env: &Env, job: Job, open: fn(&api::Input) -> Result<Items, Error>) {
+        let (task, attempt, began) = (job.spec.id, job.attempt, env.now());
+        let streaming = self.stream(env, &job, open);
+        let cancelled = self.context.shared().cancels.until(task, attempt);
+        let outcome = match select(std::pin::pin!(streaming), std::pin::pin!(cancelled)).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), _)) => {
+                TaskOutcome::Raised(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))
+            }
+        };
+        self.report(&job, outcome, env.now().saturating_sub(began));
+    }
+
+    async fn stream(&self, env: &Env, job: &Job, open: fn(&api::Input) -> Result<Items, Error>) -> TaskOutcome {
+        let (task, attempt) = (job.spec.id, job.attempt);
+        let context = self.context.under(self.lease, &job.spec, attempt);
+        let input = api::Input { context: context.clone(), args: job.args.clone(), returns: 0 };
+        let opened = env.compute(move || std::panic::catch_unwind(AssertUnwindSafe(|| open(&input)))).await;
+        let mut items = match opened {
+            Ok(Ok(items)) => items,
+            Ok(Err(error)) => return TaskOutcome::Raised(name(job, error)),
+            Err(panic) => return died(job, &*panic),
+        };
+        for index in 0.. {
+            let turn = match context.shared().credits.now((task, attempt), index) {
+                Some(turn) => turn,
+                None => {
+                    let _blocked = context.blocked();
+                    context.shared().credits.turn((task, attempt), index).await
+                }
+            };
+            if turn == Turn::Stop {
+                break;
+            }
+            let (rest, next) = env
+                .compute(move || {
+                    let next = std::panic::catch_unwind(AssertUnwindSafe(|| items.next()));
+                    (items, next)
+                })
+                .await;
+            items = rest;
+            match next {
+                Ok(None) => break,
+                Ok(Some(Ok(item))) => {
+                    if let Err(error) = self.yielded(env, job, index, &item).await {
+                        return TaskOutcome::Raised(name(job, error));
+                    }
+                }
+                Ok(Some(Err(error))) => return TaskOutcome::Raised(name(job, error)),
+                Err(panic) => return died(job, &*panic),
+            }
+        }
+        TaskOutcome::Returned(Vec::new())
+    }
+
+    /// Stores an item and reports it.
+    async fn yielded(&self, env: &Env, job: &Job, index: u32, item: &Encoded) -> Result<(), Error> {
+        let (task, attempt, shared) = (job.spec.id, job.attempt, self.context.shared());
+        let placed = shared.objects.place(env, task.result(index), item, shared.inline).await;
+        if let Ok((place, hash)) = &placed {
+            let result = TaskResult { place: place.clone(), refs: item.refs().to_vec(), hash: *hash };
+            // The inbox is closed only when the node has stopped.
+            let _ = shared.inbox.send(Input::Item { task, attempt, index, result });
+        }
+        item.refs().iter().for_each(|object| self.context.ref_dropped(*object));
+        placed.map(drop)
     }
 
     async fn settle(&self, env: &Env, ran: Ran) {
@@ -173,7 +244,7 @@ impl Worker {
 }
 
 fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {
-    let context = context.in_attempt(job.spec.id, job.attempt);
+    let context = context.in_attempt(&job.spec, job.attempt);
     let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
     run_caught(|| run(&input))
 }

@@ -8,9 +8,12 @@ mod model;
 mod reconstruction;
 mod references;
 mod scale;
+mod streams;
 
 use super::{Counters, Effect, Event, Owner, Token};
-use crate::{Arg, Attempt, ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace};
+use crate::{
+    Arg, Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace,
+};
 use crate::{
     Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
 };
@@ -62,7 +65,11 @@ struct World {
     awaited: BTreeMap<u64, ObjectId>,
     /// How often each task ran to its end.
     ran: BTreeMap<TaskId, u32>,
-    next: u64,
+    next_id: u64,
+    /// How far each attempt of a generator may go.
+    credits: BTreeMap<(TaskId, Attempt), Credit>,
+    /// What the consumers of generators were told.
+    next: Vec<(TaskId, Result<Option<ObjectId>, TaskError>)>,
 }
 
 impl World {
@@ -83,7 +90,9 @@ impl World {
             lent: vec![],
             awaited: BTreeMap::new(),
             ran: BTreeMap::new(),
-            next: 0,
+            next_id: 0,
+            credits: BTreeMap::new(),
+            next: vec![],
         }
     }
 
@@ -125,6 +134,8 @@ impl World {
                     assert!(had, "{object} is freed at {at}, which has no copy (I30)");
                 }
             }
+            Effect::Credit { task, attempt, credit, .. } => drop(self.credits.insert((task, attempt), credit)),
+            Effect::Next { task, item } => self.next.push((task, item)),
             Effect::Locate(object) => self.foreign.entry(object).or_default().1 += 1,
             Effect::Unlocate(object) => self.foreign.entry(object).or_default().1 -= 1,
             Effect::Hold(object) | Effect::Inherit(object) => self.foreign.entry(object).or_default().0 += 1,
@@ -138,22 +149,26 @@ impl World {
     }
 
     fn fresh(&mut self) -> TaskId {
-        self.next += 1;
-        TaskId { owner: ME, seq: self.next }
+        self.next_id += 1;
+        TaskId { owner: ME, seq: self.next_id }
     }
 
     /// The application waits for `object` to exist.
     fn await_value(&mut self, object: ObjectId) {
-        self.next += 1;
-        self.awaited.insert(self.next, object);
-        self.step(Event::Await { object, token: Token { wait: self.next, position: 0 } });
+        self.next_id += 1;
+        self.awaited.insert(self.next_id, object);
+        self.step(Event::Await { object, token: Token { wait: self.next_id, position: 0 } });
     }
 
     /// Submits `label`; results are big unless the label starts with `small`.
     fn submit(&mut self, label: &str, args: Vec<Arg>, returns: u32) -> TaskId {
         let id = self.fresh();
-        let class =
-            SchedulingClass { function: label.into(), resources: Resources::default(), placement: Placement::Any };
+        let class = SchedulingClass {
+            function: label.into(),
+            resources: Resources::default(),
+            placement: Placement::Any,
+            share: None,
+        };
         let spec = TaskSpec {
             id,
             label: label.into(),
@@ -162,6 +177,7 @@ impl World {
             returns,
             retries: self.retries,
             replay: self.replay,
+            stream: None,
         };
         self.step(Event::Submit(spec.into()));
         id
@@ -193,8 +209,8 @@ impl World {
     /// Sends everything that is queued to `home`.
     fn assign(&mut self) {
         for task in std::mem::take(&mut self.queued) {
-            self.next += 1;
-            let lease = LeaseId { owner: ME, seq: self.next };
+            self.next_id += 1;
+            let lease = LeaseId { owner: ME, seq: self.next_id };
             self.step(Event::Assigned { task, lease, to: self.home });
         }
     }

@@ -76,8 +76,13 @@ fn a_chain_that_cannot_be_rebuilt_fails_from_its_root() {
 fn a_hundred_thousand_small_tasks_leave_nothing() {
     let mut owner = Owner::new(ME);
     let mut out = vec![];
-    let class: Arc<SchedulingClass> =
-        SchedulingClass { function: "f".into(), resources: Resources::default(), placement: Placement::Any }.into();
+    let class: Arc<SchedulingClass> = SchedulingClass {
+        function: "f".into(),
+        resources: Resources::default(),
+        placement: Placement::Any,
+        share: None,
+    }
+    .into();
     let label: Arc<str> = "f".into();
     let ids = (1..=100_000).map(|seq| TaskId { owner: ME, seq });
     let mut step = |event| {
@@ -94,6 +99,7 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
             returns: 1,
             retries: Retries::default(),
             replay: Replay::Strict,
+            stream: None,
         };
         step(Event::Submit(spec.into()));
     }

@@ -72,6 +72,10 @@ impl Dispatch {
                     class.stuck = Some(class.refusal.clone().unwrap_or(why));
                 }
                 Decision::NoSuchNode(name) => self.missing(now, ix, name, out),
+                Decision::Leaving(name) => {
+                    let why = format!("node {name}, the only one this task may run on, is draining");
+                    self.give_up(ix, &why, out);
+                }
             }
         }
     }
@@ -156,8 +160,13 @@ impl Dispatch {
             }
         };
         class.missing_since = None;
+        self.give_up(ix, &message, out);
+    }
+
+    /// The tasks of a class can never run.
+    fn give_up(&mut self, ix: usize, why: &str, out: &mut Out) {
         while let Some(task) = self.classes[ix].queue.take(self.owner.node, &mut self.index) {
-            let error = TaskError::new(TaskErrorKind::Unschedulable, message.clone());
+            let error = TaskError::new(TaskErrorKind::Unschedulable, why);
             out.push(Effect::Unschedulable { task, error });
         }
     }

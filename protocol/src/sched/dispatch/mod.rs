@@ -26,7 +26,7 @@
 //!   [`DispatchSettings::idle`]; so are requests that have become superfluous. After [`DispatchSettings::term`] a lease
 //!   takes no more tasks, so that other owners and classes get their turn (I36).
 //! - **Waiting is explained.** An infeasible task waits, [`Dispatch::why`] says for what. Only hard affinity to a node
-//!   that is dead, or that has not existed for [`DispatchSettings::grace`], is an error.
+//!   that is dead or draining, or that has not existed for [`DispatchSettings::grace`], is an error.
 //! - A spillback to a node known as dead goes back to where it came from with its hops used up: granted or queued
 //!   (ray#63405).
 //!

@@ -31,7 +31,12 @@ fn class(function: &str, cpus: u64) -> Arc<SchedulingClass> {
 }
 
 fn bound(function: &str, cpus: u64, placement: Placement) -> Arc<SchedulingClass> {
-    Arc::new(SchedulingClass { function: FunctionId::from(function), resources: Resources::cpus(cpus), placement })
+    Arc::new(SchedulingClass {
+        function: FunctionId::from(function),
+        resources: Resources::cpus(cpus),
+        placement,
+        share: None,
+    })
 }
 
 fn task(seq: u64) -> TaskId {

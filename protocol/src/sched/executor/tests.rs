@@ -14,11 +14,15 @@ fn task(seq: u64) -> TaskId {
 }
 
 fn spec(seq: u64, refs: &[u64]) -> Arc<TaskSpec> {
-    let class =
-        SchedulingClass { function: FunctionId::from("f"), resources: Resources::cpus(1), placement: Placement::Any };
+    let class = SchedulingClass {
+        function: FunctionId::from("f"),
+        resources: Resources::cpus(1),
+        placement: Placement::Any,
+        share: None,
+    };
     let args = refs.iter().map(|object| Arg::Ref(task(*object).result(0))).collect();
     let (label, class, retries) = ("f".into(), Arc::new(class), Retries::default());
-    Arc::new(TaskSpec { id: task(seq), label, class, args, returns: 1, retries, replay: Replay::Strict })
+    Arc::new(TaskSpec { id: task(seq), label, class, args, returns: 1, retries, replay: Replay::Strict, stream: None })
 }
 
 fn step(executor: &mut Executor, event: Event) -> Vec<Effect> {

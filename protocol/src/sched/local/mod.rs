@@ -18,8 +18,10 @@
 //!   overrun is at most what the leases blocked at that time hold.
 //! - **Every request is answered** by exactly one of grant, spillback and refusal, unless its owner returns it or dies
 //!   first.
-//! - **Fairness (I36).** First come first served within an owner, owners in turn. A request too large for what is free
-//!   may be overtaken by other owners' at most [`MAX_PASSED`] times; then everyone waits for it.
+//! - **Fairness (I36).** The highest priority first, always. Within a priority the group that has had least of this node for
+//!   its weight ([`Share`], `shares.rs`), so that a saturated node is shared by weight and a new job does not wait for the
+//!   backlog of an old one (K09). Within a group owners in turn, and first come first served within an owner. A request too
+//!   large for what is free may be overtaken by others at most [`MAX_PASSED`] times; then everyone waits for it.
 //! - **Bounded hops.** A request that was spilled back [`MAX_HOPS`] times is granted or queued, never sent on, except
 //!   by a node that drains, which refuses it. Requests sent to a node count against its room until its load is heard of
 //!   again.
@@ -37,6 +39,7 @@
 //! the lease).
 
 mod ledger;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -44,11 +47,12 @@ use super::policy::{lacking, mix};
 use super::{Decision, Policy, Refusal, Request};
 use crate::member::{ClusterView, Member, NodeLoad};
 use crate::{Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Placement, Resources};
-use crate::{SchedulingClass, Violation};
+use crate::{SchedulingClass, Share, Violation};
 use ledger::Ledger;
+use shares::{Shares, part};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Spillbacks after which a request is granted or queued where it is.
 pub const MAX_HOPS: u8 = 4;
@@ -146,6 +150,9 @@ struct Lease {
     state: State,
 }
 
+/// Who stands in one queue: the requests of one owner for one share.
+type Line = (OwnerId, Arc<Share>);
+
 /// The leases of one node. See the module's documentation.
 pub struct Local {
     member: Member,
@@ -154,10 +161,13 @@ pub struct Local {
     draws: u64,
     ledger: Ledger,
     leases: BTreeMap<LeaseId, Lease>,
-    /// Queued leases by owner, oldest first. No queue is empty.
-    queues: BTreeMap<OwnerId, VecDeque<LeaseId>>,
-    /// The owner served last; the next in order has its turn.
-    served: Option<OwnerId>,
+    /// Queued leases, oldest first. No queue is empty.
+    queues: BTreeMap<Line, VecDeque<LeaseId>>,
+    /// The one served last; the next in order has its turn.
+    served: Option<Line>,
+    shares: Shares,
+    /// The time of the step.
+    now: Nanos,
     tombstones: BTreeSet<LeaseId>,
     /// The tombstones and some that are gone, oldest first.
     tombstone_order: VecDeque<LeaseId>,
@@ -185,6 +195,8 @@ impl Local {
             leases: BTreeMap::new(),
             queues: BTreeMap::new(),
             served: None,
+            shares: Shares::default(),
+            now: Nanos::ZERO,
             tombstones: BTreeSet::new(),
             tombstone_order: VecDeque::new(),
             dead: BTreeMap::new(),
@@ -216,7 +228,7 @@ impl Local {
         if !matches!(entry.state, State::Queued { .. }) {
             return None;
         }
-        let ahead = self.queues.get(&lease.owner)?.iter().take_while(|queued| **queued != lease).count();
+        let ahead = self.queues.get(&line(lease, &entry.class))?.iter().take_while(|queued| **queued != lease).count();
         let (needs, free) = (&entry.class.resources, self.ledger.free());
         Some(format!(
             "{ahead} requests of its owner are ahead; needs {needs}, node {} has {free} free",
@@ -236,7 +248,9 @@ impl Local {
         }
         let state = State::Queued { hops, passed: 0 };
         self.leases.insert(lease, Lease { class: class.clone(), state });
-        self.queues.entry(from).or_default().push_back(lease);
+        let line = line(lease, &class);
+        self.shares.joined(self.now, &line.1);
+        self.queues.entry(line).or_default().push_back(lease);
         self.serve(out);
         let waits = self.leases.get(&lease).is_some_and(|lease| lease.state != State::Granted);
         if waits && let Some(target) = self.spill_target(&class, hops, false) {
@@ -283,7 +297,7 @@ impl Local {
         let target = match self.policy.pick(&request) {
             Decision::Node(target) => target,
             Decision::Busy(target) if even_busy => target,
-            Decision::Busy(_) | Decision::Infeasible(_) | Decision::NoSuchNode(_) => return None,
+            _ => return None,
         };
         self.redirected.entry(target.node).or_default().give(&class.resources);
         Some(target)
@@ -291,32 +305,47 @@ impl Local {
 
     /// Grants while anything fits.
     fn serve(&mut self, out: &mut Vec<Effect>) {
-        while let Some(owner) = self.next_to_serve() {
-            let Some(lease) = self.queues.get(&owner).and_then(|queue| queue.front().copied()) else { return };
+        while let Some(line) = self.next_to_serve() {
+            let Some(lease) = self.queues.get(&line).and_then(|queue| queue.front().copied()) else { return };
             self.unqueue(lease);
-            if let Some(entry) = self.leases.get_mut(&lease) {
-                entry.state = State::Granted;
-                if !crate::planted!("local-grants-beyond-total") {
-                    self.ledger.hold(&entry.class.resources);
-                }
-            }
-            self.served = Some(owner);
-            out.push(Effect::Grant { to: owner, lease });
+            self.hold(lease);
+            self.served = Some(line);
+            out.push(Effect::Grant { to: lease.owner, lease });
         }
     }
 
-    /// The next owner in turn whose oldest request fits; those before it that do not fit were passed once more.
-    fn next_to_serve(&mut self) -> Option<OwnerId> {
-        let after = self.served.map_or(Unbounded, Excluded);
+    /// What a granted lease holds is not free.
+    fn hold(&mut self, lease: LeaseId) {
+        let Some(entry) = self.leases.get_mut(&lease) else { return };
+        entry.state = State::Granted;
+        let (resources, line) = (&entry.class.resources, line(lease, &entry.class));
+        if !crate::planted!("local-grants-beyond-total") {
+            self.ledger.hold(resources);
+        }
+        self.shares.hold(self.now, &line.1, part(&self.member.total, resources));
+    }
+
+    /// The reverse of [`Local::hold`].
+    fn release(&mut self, lease: LeaseId, class: &SchedulingClass) {
+        self.ledger.release(&class.resources);
+        self.shares.release(self.now, &line(lease, class).1, part(&self.member.total, &class.resources));
+    }
+
+    /// The next in turn whose oldest request fits; those before it that do not fit were passed once more.
+    fn next_to_serve(&mut self) -> Option<Line> {
+        let after = self.served.as_ref().map_or(Unbounded, Excluded);
         let rest = self.queues.range((after, Unbounded));
-        let order: Vec<(OwnerId, LeaseId)> = rest
-            .chain(self.queues.iter().take_while(|(owner, _)| Some(**owner) <= self.served))
-            .filter_map(|(owner, queue)| Some((*owner, *queue.front()?)))
+        let mut order: Vec<(Line, LeaseId)> = rest
+            .chain(self.queues.iter().take_while(|(line, _)| Some(*line) <= self.served.as_ref()))
+            .filter_map(|(line, queue)| Some((line.clone(), *queue.front()?)))
             .collect();
+        // Stable: among equals the turn decides.
+        let (shares, now) = (&self.shares, self.now);
+        order.sort_by_cached_key(|((_, share), _)| (std::cmp::Reverse(share.priority), shares.had(now, share)));
         let starved = |lease| matches!(self.leases[lease].state, State::Queued { passed: MAX_PASSED.., .. });
         let fits = |lease| self.ledger.fits(&self.leases[lease].class.resources);
-        if let Some((owner, lease)) = order.iter().find(|(_, lease)| starved(lease)) {
-            return fits(lease).then_some(*owner);
+        if let Some((line, lease)) = order.iter().find(|(_, lease)| starved(lease)) {
+            return fits(lease).then(|| line.clone());
         }
         let found = order.iter().position(|(_, lease)| fits(lease))?;
         for (_, lease) in &order[..found] {
@@ -324,27 +353,30 @@ impl Local {
                 *passed += 1;
             }
         }
-        Some(order[found].0)
+        Some(order.swap_remove(found).0)
     }
 
     fn unqueue(&mut self, lease: LeaseId) {
-        if let Some(queue) = self.queues.get_mut(&lease.owner) {
+        let Some(entry) = self.leases.get(&lease) else { return };
+        let line = line(lease, &entry.class);
+        if let Some(queue) = self.queues.get_mut(&line) {
             queue.retain(|queued| *queued != lease);
             if queue.is_empty() {
-                self.queues.remove(&lease.owner);
+                self.queues.remove(&line);
             }
         }
     }
 
     /// Removes a lease in whatever state and gives back what it holds. Says whether there was a worker under it.
     fn forget(&mut self, lease: LeaseId) -> bool {
-        let Some(entry) = self.leases.remove(&lease) else { return false };
-        match entry.state {
-            State::Queued { .. } => self.unqueue(lease),
-            State::Granted if crate::planted!("local-leaks-returned-leases") => {}
-            State::Granted => self.ledger.release(&entry.class.resources),
-            State::Blocked => {}
+        if self.leases.get(&lease).is_some_and(|entry| matches!(entry.state, State::Queued { .. })) {
+            self.unqueue(lease);
         }
+        let Some(entry) = self.leases.remove(&lease) else { return false };
+        if entry.state == State::Granted && !crate::planted!("local-leaks-returned-leases") {
+            self.release(lease, &entry.class);
+        }
+        self.shares.left(&line(lease, &entry.class).1);
         !matches!(entry.state, State::Queued { .. })
     }
 
@@ -433,7 +465,8 @@ impl Machine for Local {
     type Event = Event;
     type Effect = Effect;
 
-    fn step(&mut self, _: Nanos, event: Event, out: &mut Vec<Effect>) {
+    fn step(&mut self, now: Nanos, event: Event, out: &mut Vec<Effect>) {
+        self.now = now;
         let was_draining = self.load.draining;
         match event {
             Event::View(view) => self.viewed(view, out),
@@ -449,13 +482,13 @@ impl Machine for Local {
                 let granted = |entry: &&mut Lease| entry.state == State::Granted && !keeps;
                 if let Some(entry) = self.leases.get_mut(&lease).filter(granted) {
                     entry.state = State::Blocked;
-                    self.ledger.release(&entry.class.resources);
+                    let class = entry.class.clone();
+                    self.release(lease, &class);
                 }
             }
             Event::Unblocked { lease } => {
-                if let Some(entry) = self.leases.get_mut(&lease).filter(|entry| entry.state == State::Blocked) {
-                    entry.state = State::Granted;
-                    self.ledger.hold(&entry.class.resources);
+                if self.leases.get(&lease).is_some_and(|entry| entry.state == State::Blocked) {
+                    self.hold(lease);
                 }
             }
             Event::OwnerDied(owner) => self.owner_died(owner, out),
@@ -468,6 +501,16 @@ impl Machine for Local {
     fn check(&self) -> Result<(), Violation> {
         let holding = self.leases.values().filter(|lease| lease.state == State::Granted);
         self.ledger.check(holding.map(|lease| &lease.class.resources))?;
+        let shares: Vec<(Line, u64)> = self
+            .leases
+            .iter()
+            .map(|(id, lease)| {
+                let holds = lease.state == State::Granted;
+                let part = if holds { part(&self.member.total, &lease.class.resources) } else { 0 };
+                (line(*id, &lease.class), part)
+            })
+            .collect();
+        self.shares.check(shares.iter().map(|((_, share), part)| (&**share, *part)))?;
         let waiting = |(id, lease): (&LeaseId, &Lease)| matches!(lease.state, State::Queued { .. }).then_some(*id);
         let waiting: BTreeSet<_> = self.leases.iter().filter_map(waiting).collect();
         let queued = self.queued();
@@ -483,4 +526,10 @@ impl Machine for Local {
         let bounded = self.tombstone_order.len() <= MAX_TOMBSTONES && self.tombstones.len() <= MAX_TOMBSTONES;
         Violation::unless(bounded, "local-tombstones", || format!("{} tombstones", self.tombstone_order.len()))
     }
+}
+
+/// The queue a lease of this class belongs into.
+fn line(lease: LeaseId, class: &SchedulingClass) -> Line {
+    static DEFAULT: LazyLock<Arc<Share>> = LazyLock::new(Arc::default);
+    (lease.owner, class.share.as_ref().unwrap_or(&DEFAULT).clone())
 }

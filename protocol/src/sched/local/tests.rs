@@ -16,7 +16,7 @@ fn member(id: u32, cpus: u64) -> Member {
 }
 
 fn class(resources: Resources) -> Arc<SchedulingClass> {
-    Arc::new(SchedulingClass { function: FunctionId::from("f"), resources, placement: Placement::Any })
+    Arc::new(SchedulingClass { function: FunctionId::from("f"), resources, placement: Placement::Any, share: None })
 }
 
 fn owner(n: u32) -> OwnerId {
@@ -275,5 +275,85 @@ proptest! {
         prop_assert!(waiting.is_empty() && running.is_empty() && blocked.is_empty());
         prop_assert_eq!(local.used(), Resources::none());
         prop_assert_eq!(&local.load().available, &Resources::cpus(total));
+    }
+}
+
+/// A request for one cpu with a share.
+fn ask_in(lease: LeaseId, group: &str, weight: u32, priority: i32) -> Event {
+    let share = Arc::new(Share { priority, group: group.into(), weight });
+    let class = SchedulingClass { share: Some(share), ..SchedulingClass::clone(&class(Resources::cpus(1))) };
+    Event::Request { from: lease.owner, lease, class: Arc::new(class), hops: 0 }
+}
+
+#[test]
+fn k09_groups_share_a_full_node_by_weight() {
+    for (cpus, weights) in [(1, [3, 1]), (4, [3, 1]), (4, [1, 1]), (3, [5, 2])] {
+        let mut local = local(cpus);
+        let (mut next, mut now) = ([0, 0], Nanos::ZERO);
+        let mut held: VecDeque<LeaseId> = VecDeque::new();
+        let mut time = [0_u64; 2];
+        // Each group has requests queued at all times, and a lease lasts 500 ms.
+        for _ in 0..700 {
+            let mut out = Vec::new();
+            for (group, next) in next.iter_mut().enumerate() {
+                let queued = local.queues.iter().filter(|((owner, _), _)| owner.node.0 == 100 + group as u32);
+                for _ in queued.map(|(_, queue)| queue.len()).sum::<usize>()..4 {
+                    *next += 1;
+                    let (name, weight) = (["a", "b"][group], weights[group]);
+                    local.step(now, ask_in(lease(group as u32, *next), name, weight, 0), &mut out);
+                }
+            }
+            local.check().expect("invariants");
+            if held.len() as u64 == cpus {
+                now = now + Nanos::millis(500 / cpus);
+                let oldest = held.pop_front().expect("held");
+                time[(oldest.owner.node.0 - 100) as usize] += 1;
+                local.step(now, Event::Return { lease: oldest }, &mut out);
+            }
+            held.extend(out.iter().filter_map(|effect| match effect {
+                Effect::Grant { lease, .. } => Some(*lease),
+                _ => None,
+            }));
+        }
+        let [a, b] = time.map(|time| time as f64);
+        let (share, fair) = (a / (a + b), f64::from(weights[0]) / f64::from(weights[0] + weights[1]));
+        assert!((share - fair).abs() < 0.03, "{cpus} cpus, weights {weights:?}: {share} instead of {fair}");
+    }
+}
+
+#[test]
+fn a_group_that_comes_late_is_served_at_once_and_not_for_what_it_missed() {
+    let mut local = local(1);
+    let mut out = Vec::new();
+    (1..=10).for_each(|seq| local.step(Nanos::ZERO, ask_in(lease(1, seq), "old", 1, 0), &mut out));
+    (1..=4).for_each(|seq| local.step(Nanos::secs(100), ask_in(lease(2, seq), "new", 1, 0), &mut out));
+    out.clear();
+    let mut served = Vec::new();
+    let mut holder = lease(1, 1);
+    for turn in 0..6 {
+        local.step(Nanos::secs(101 + turn), Event::Return { lease: holder }, &mut out);
+        let granted = out.drain(..).find_map(|effect| match effect {
+            Effect::Grant { lease, .. } => Some(lease),
+            _ => None,
+        });
+        holder = granted.expect("the node is never idle");
+        served.push(holder.owner.node.0 - 100);
+    }
+    assert_eq!(served[0], 2, "before the backlog");
+    assert!(served.contains(&1), "but not for all of the time it was not there: {served:?}");
+}
+
+#[test]
+fn a_higher_priority_goes_first_whatever_its_group_has_had() {
+    let mut local = local(1);
+    let mut out = Vec::new();
+    for seq in 1..=3 {
+        local.step(Nanos::ZERO, ask_in(lease(1, seq), "a", 100, 0), &mut out);
+        local.step(Nanos::ZERO, ask_in(lease(2, seq), "b", 1, 7), &mut out);
+    }
+    let mut holder = lease(1, 1);
+    for next in [lease(2, 1), lease(2, 2), lease(2, 3), lease(1, 2), lease(1, 3)] {
+        assert!(step(&mut local, Event::Return { lease: holder }).contains(&grant(next)));
+        holder = next;
     }
 }

@@ -62,7 +62,7 @@ fn only(request: &Request<'_>, node: &NodeView) -> Result<(), Decision> {
         return Err(Decision::Infeasible(why));
     }
     if node.load.draining {
-        return Err(Decision::Infeasible(format!("node {} is draining", node.member.name)));
+        return Err(Decision::Leaving(node.member.name.clone()));
     }
     if !takes_work(request, node) {
         return Err(Decision::Infeasible(format!("node {} just refused", node.member.name)));

@@ -63,6 +63,8 @@ pub enum Decision {
     Infeasible(String),
     /// It must run on the node of this name, and no living node has it.
     NoSuchNode(String),
+    /// It must run on the node of this name, which takes no more work: it is draining, and that is for good.
+    Leaving(String),
 }
 
 /// A feasible node with room, as a policy sees it.

@@ -25,7 +25,7 @@ fn cpus(nodes: &[(u64, u64)]) -> ClusterView {
 }
 
 fn class(resources: Resources, placement: Placement) -> SchedulingClass {
-    SchedulingClass { function: FunctionId::from("f"), resources, placement }
+    SchedulingClass { function: FunctionId::from("f"), resources, placement, share: None }
 }
 
 #[derive(Default)]
@@ -182,6 +182,7 @@ proptest! {
                 prop_assert!(!why.is_empty());
                 prop_assert!(!view.nodes.iter().any(usable));
             }
+            Decision::Leaving(name) => prop_assert!(view.nodes.iter().any(|n| n.member.name == name && n.load.draining)),
             Decision::NoSuchNode(name) => prop_assert!(view.nodes.iter().all(|n| n.member.name != name)),
         }
     }

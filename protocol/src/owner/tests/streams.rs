@@ -1,0 +1,408 @@
+//! Generators: item by item, run ahead so far and no further, and run again without anybody noticing.
+
+use super::*;
+use crate::Streaming;
+use proptest::prelude::*;
+
+impl World {
+    fn generator(&mut self, ahead: Option<u32>) -> TaskId {
+        let id = self.fresh();
+        let class = SchedulingClass {
+            function: "gen".into(),
+            resources: Resources::default(),
+            placement: Placement::Any,
+            share: None,
+        };
+        let (retries, replay, stream) = (self.retries, self.replay, Some(Streaming { ahead }));
+        let (label, class) = ("gen".into(), class.into());
+        let spec = TaskSpec { id, label, class, args: vec![], returns: 0, retries, replay, stream };
+        self.step(Event::Submit(spec.into()));
+        self.assign();
+        id
+    }
+
+    fn attempt(&self, id: TaskId) -> Running {
+        self.running.iter().rev().find(|run| run.spec.id == id).expect("running").clone()
+    }
+
+    fn credit(&self, id: TaskId) -> Credit {
+        self.credits[&(id, self.attempt(id).attempt)]
+    }
+
+    /// The running attempt yields item `index`.
+    fn yields(&mut self, id: TaskId, index: u32) {
+        let run = self.attempt(id);
+        self.stores.entry(run.at).or_default().insert(id.result(index));
+        let result = TaskResult { place: ResultPlace::Stored(BIG), refs: vec![], hash: self.salt + u64::from(index) };
+        self.step(Event::Item { from: run.at, task: id, attempt: run.attempt, index, result });
+    }
+
+    fn ends(&mut self, id: TaskId) {
+        self.end(id, TaskOutcome::Returned(vec![]));
+    }
+
+    /// Asks for the next item; none if it has to be waited for.
+    fn take(&mut self, id: TaskId) -> Option<Result<Option<ObjectId>, TaskError>> {
+        self.step(Event::Next(id));
+        self.next.pop().map(|(_, item)| item)
+    }
+
+    fn item(&mut self, id: TaskId) -> ObjectId {
+        self.take(id).expect("an item").expect("no error").expect("not the end")
+    }
+}
+
+#[test]
+fn items_come_in_order_once_and_then_the_end() {
+    let mut w = World::new();
+    let id = w.generator(None);
+    assert_eq!(w.credit(id), Credit { upto: u32::MAX, stop: false });
+    assert!(w.take(id).is_none(), "waits");
+    w.yields(id, 0);
+    assert_eq!(w.next.pop(), Some((id, Ok(Some(id.result(0))))), "is woken");
+    w.yields(id, 1);
+    assert_eq!(w.item(id), id.result(1));
+    assert!(w.take(id).is_none());
+    w.ends(id);
+    assert_eq!(w.next.pop(), Some((id, Ok(None))));
+    w.drop(id.result(0));
+    w.drop(id.result(1));
+    assert_eq!(w.take(id), Some(Ok(None)), "the end stays");
+    w.step(Event::StreamDropped(id));
+    w.assert_empty();
+}
+
+#[test]
+fn f13_a_generator_runs_ahead_so_far_and_no_further() {
+    let mut w = World::new();
+    let id = w.generator(Some(2));
+    assert_eq!(w.credit(id).upto, 2);
+    w.yields(id, 0);
+    w.yields(id, 1);
+    let first = w.item(id);
+    assert_eq!(w.credit(id).upto, 3);
+    w.yields(id, 2);
+    w.ends(id);
+    let rest = [w.item(id), w.item(id)];
+    w.step(Event::StreamDropped(id));
+    [first, rest[0], rest[1]].iter().for_each(|item| w.drop(*item));
+    w.assert_empty();
+}
+
+#[test]
+fn a_crash_between_two_items_goes_unnoticed() {
+    let mut w = World::new();
+    let id = w.generator(Some(3));
+    w.yields(id, 0);
+    w.yields(id, 1);
+    let first = w.item(id);
+    w.drop(first);
+    w.end(id, crashed());
+    w.home = B;
+    w.assign();
+    for index in 0..3 {
+        w.yields(id, index);
+    }
+    assert!(!w.has(B, id.result(0)), "nobody refers to it any more");
+    assert_eq!(w.owner.directory.copies(id.result(1)), [A, B], "an equal copy is one more");
+    w.ends(id);
+    assert_eq!([w.item(id), w.item(id)], [id.result(1), id.result(2)]);
+    assert_eq!(w.take(id), Some(Ok(None)));
+    w.step(Event::StreamDropped(id));
+    w.drop(id.result(1));
+    w.drop(id.result(2));
+    w.assert_empty();
+}
+
+#[test]
+fn a_lost_item_of_a_complete_stream_is_rebuilt_alone() {
+    let mut w = World::new();
+    let id = w.generator(Some(8));
+    (0..4).for_each(|index| w.yields(id, index));
+    w.ends(id);
+    let items: Vec<ObjectId> = (0..4).map(|_| w.item(id)).collect();
+    w.evict(items[2], A);
+    w.home = B;
+    w.step(Event::Subscribe { object: items[2], by: ME });
+    w.assign();
+    (0..4).for_each(|index| w.yields(id, index));
+    w.ends(id);
+    assert_eq!(w.owner.directory.copies(items[2]), [B]);
+    w.step(Event::Unsubscribe { object: items[2], by: ME });
+    items.iter().for_each(|item| w.drop(*item));
+    w.step(Event::StreamDropped(id));
+    w.assert_empty();
+}
+
+#[test]
+fn an_item_that_the_running_attempt_has_passed_is_made_by_the_next_one() {
+    let mut w = World::new();
+    let id = w.generator(Some(1));
+    w.yields(id, 0);
+    let first = w.item(id);
+    w.yields(id, 1);
+    w.evict(first, A);
+    w.step(Event::Subscribe { object: first, by: ME });
+    assert_eq!(w.credit(id), Credit { upto: 0, stop: true }, "it waits for a consumer that waits for it");
+    w.ends(id);
+    w.assign();
+    assert_eq!(w.credit(id), Credit { upto: 2, stop: false });
+    (0..2).for_each(|index| w.yields(id, index));
+    assert!(is_stored(&w.owner.locate(first)));
+    w.ends(id);
+    assert_eq!((w.item(id), w.take(id)), (id.result(1), Some(Ok(None))));
+    w.step(Event::Unsubscribe { object: first, by: ME });
+    w.step(Event::StreamDropped(id));
+    w.drop(first);
+    w.drop(id.result(1));
+    w.assert_empty();
+}
+
+#[test]
+fn f06_more_or_fewer_items_than_before_are_an_error_where_they_matter() {
+    for again in [2, 4] {
+        let mut w = World::new();
+        let id = w.generator(None);
+        (0..3).for_each(|index| w.yields(id, index));
+        w.ends(id);
+        let items: Vec<ObjectId> = (0..3).map(|_| w.item(id)).collect();
+        w.kill(A);
+        w.home = B;
+        w.step(Event::Subscribe { object: items[2], by: ME });
+        w.assign();
+        (0..again).for_each(|index| w.yields(id, index));
+        w.ends(id);
+        let lost = w.get_error_or_value(items[2]);
+        assert_eq!(lost.is_err(), again == 2, "item 2 was there the second time: {lost:?}");
+        assert_eq!(w.take(id).map(|end| end.map_err(|error| error.kind)), Some(Err(TaskErrorKind::ReplayMismatch)));
+        w.step(Event::Unsubscribe { object: items[2], by: ME });
+        items.iter().for_each(|item| w.drop(*item));
+        w.step(Event::StreamDropped(id));
+        w.assert_empty();
+    }
+}
+
+impl World {
+    fn get_error_or_value(&self, object: ObjectId) -> Result<(), TaskErrorKind> {
+        match self.owner.locate(object) {
+            Located::Failed(error) => Err(error.kind),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[test]
+fn f12_without_budgets_what_is_there_stays_and_the_rest_is_an_error() {
+    let mut w = World::new();
+    w.retries = Retries { crashes: Some(0), errors: Some(0), losses: Some(0) };
+    let id = w.generator(None);
+    w.yields(id, 0);
+    w.yields(id, 1);
+    let first = w.item(id);
+    w.end(id, crashed());
+    let second = w.item(id);
+    let end = w.take(id).expect("the end").expect_err("an error");
+    assert_eq!(end.kind, TaskErrorKind::WorkerCrashed);
+    w.evict(second, A);
+    let error = w.get_error(second);
+    assert_eq!(error.reason(), Some(crate::UnreconstructableReason::RetriesDisabled));
+    w.step(Event::StreamDropped(id));
+    w.drop(first);
+    w.drop(second);
+    w.assert_empty();
+}
+
+#[test]
+fn f10_a_consumer_that_leaves_stops_the_generator_and_frees_the_rest() {
+    let mut w = World::new();
+    let id = w.generator(Some(2));
+    w.yields(id, 0);
+    w.yields(id, 1);
+    let first = w.item(id);
+    w.step(Event::StreamDropped(id));
+    assert!(!w.has(A, id.result(1)));
+    assert_eq!(w.credit(id), Credit { upto: 1, stop: true });
+    w.yields(id, 2);
+    assert!(!w.has(A, id.result(2)), "one that was on its way");
+    w.ends(id);
+    w.evict(first, A);
+    w.step(Event::Subscribe { object: first, by: ME });
+    w.assign();
+    assert_eq!(w.credit(id), Credit { upto: 1, stop: true }, "as far as anything needs it");
+    w.yields(id, 0);
+    w.ends(id);
+    assert!(is_stored(&w.owner.locate(first)));
+    w.step(Event::Unsubscribe { object: first, by: ME });
+    w.drop(first);
+    w.assert_empty();
+
+    let id = w.generator(None);
+    w.yields(id, 0);
+    w.step(Event::StreamDropped(id));
+    assert_eq!(w.cancelled.len(), 1, "nobody has anything of it");
+    w.ends(id);
+    w.assert_empty();
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Yield,
+    Take,
+    Drop(usize),
+    Crash,
+    Kill,
+    Evict(usize),
+    Want(usize),
+    Leave,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        12 => Just(Op::Yield),
+        6 => Just(Op::Take),
+        3 => (0..8usize).prop_map(Op::Drop),
+        1 => Just(Op::Crash),
+        1 => Just(Op::Kill),
+        2 => (0..8usize).prop_map(Op::Evict),
+        3 => (0..8usize).prop_map(Op::Want),
+        1 => Just(Op::Leave),
+    ]
+}
+
+/// A generator of so many items, and its consumer.
+struct Play {
+    w: World,
+    id: TaskId,
+    items: u32,
+    /// Where the running attempt is.
+    at: u32,
+    /// Items seen by the consumer, and those it still holds.
+    seen: u32,
+    held: Vec<ObjectId>,
+    asked: bool,
+    ended: bool,
+    left: bool,
+}
+
+impl Play {
+    /// The node makes one more item, or comes to an end, as far as its credit goes. Says whether anything happened.
+    fn work(&mut self) -> bool {
+        self.w.assign();
+        if self.w.running.is_empty() {
+            return false;
+        }
+        let credit = self.w.credit(self.id);
+        if self.at < self.items && self.at < credit.upto {
+            self.w.yields(self.id, self.at);
+            self.at += 1;
+        } else if self.at >= self.items || credit.stop {
+            self.w.ends(self.id);
+            self.at = 0;
+        } else {
+            return false;
+        }
+        self.receive();
+        true
+    }
+
+    fn take(&mut self) {
+        if !self.asked && !self.left && !self.ended {
+            self.asked = true;
+            self.w.step(Event::Next(self.id));
+            self.receive();
+        }
+    }
+
+    fn receive(&mut self) {
+        for (_, item) in std::mem::take(&mut self.w.next) {
+            self.asked = false;
+            match item.expect("every budget is endless") {
+                Some(item) => {
+                    assert_eq!(item, self.id.result(self.seen), "in order, once each");
+                    self.seen += 1;
+                    self.held.push(item);
+                }
+                None => {
+                    assert_eq!(self.seen, self.items, "the end comes last");
+                    self.ended = true;
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, op: Op) {
+        match op {
+            Op::Yield => drop(self.work()),
+            Op::Take => self.take(),
+            Op::Drop(n) if !self.held.is_empty() => {
+                let item = self.held.swap_remove(n % self.held.len());
+                self.w.step(Event::Unsubscribe { object: item, by: ME });
+                self.w.drop(item);
+            }
+            Op::Crash if !self.w.running.is_empty() => {
+                self.at = 0;
+                self.w.end(self.id, crashed());
+            }
+            Op::Kill => {
+                let dead = self.w.home;
+                self.w.home = Incarnation::new(dead.node.0, dead.epoch.0 + 10);
+                self.at = 0;
+                self.w.kill(dead);
+            }
+            Op::Evict(n) => {
+                let home = self.w.home;
+                let stored: Vec<ObjectId> = self.w.stores.get(&home).into_iter().flatten().copied().collect();
+                if !stored.is_empty() {
+                    self.w.evict(stored[n % stored.len()], home);
+                }
+            }
+            Op::Want(n) if !self.held.is_empty() => {
+                let object = self.held[n % self.held.len()];
+                self.w.step(Event::Subscribe { object, by: ME });
+            }
+            Op::Leave if !self.left => {
+                self.left = true;
+                self.asked = false;
+                self.w.step(Event::StreamDropped(self.id));
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+    #[test]
+    fn whatever_happens_the_consumer_sees_every_item_once(
+        ops in prop::collection::vec(op(), 0..80),
+        items in 0..6u32,
+        ahead in prop_oneof![Just(None), (1..4u32).prop_map(Some)],
+    ) {
+        let mut w = World::new();
+        w.retries = Retries { crashes: None, errors: None, losses: None };
+        let id = w.generator(ahead);
+        let mut play =
+            Play { w, id, items, at: 0, seen: 0, held: vec![], asked: false, ended: false, left: false };
+        for op in ops {
+            play.apply(op);
+        }
+        for round in 0.. {
+            assert!(round < 1000, "never quiet: {:?}", play.w.owner.waits());
+            for object in play.held.clone() {
+                play.w.step(Event::Subscribe { object, by: ME });
+            }
+            play.take();
+            let all = play.held.iter().all(|item| is_stored(&play.w.owner.locate(*item)));
+            if !play.work() && all && (play.ended || play.left) {
+                break;
+            }
+        }
+        for item in std::mem::take(&mut play.held) {
+            play.w.step(Event::Unsubscribe { object: item, by: ME });
+            play.w.drop(item);
+        }
+        play.apply(Op::Leave);
+        while play.work() {}
+        play.w.assert_empty();
+    }
+}
