@@ -67,8 +67,8 @@ pub struct SchedulingClass {
     pub share: Option<Arc<Share>>,
 }
 
-/// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws all three from one budget;
-/// here they are separate, so that a flaky task cannot use up what a lost node needs.
+/// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws all three from one
+/// budget; here they are separate, so that a flaky task cannot use up what a lost node needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
     /// After its worker or node died under it.
@@ -99,8 +99,8 @@ pub enum Replay {
 /// How a generator streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streaming {
-    /// How many items may exist that the consumer has not taken (Ray: `_generator_backpressure_num_objects`). At least 1;
-    /// `None` is without limit.
+    /// How many items may exist that the consumer has not taken (Ray: `_generator_backpressure_num_objects`). At least
+    /// 1; `None` is without limit.
     pub ahead: Option<u32>,
 }
 
@@ -109,7 +109,8 @@ pub struct Streaming {
 pub struct TaskSpec {
     /// Its name.
     pub id: TaskId,
-    /// What people call it: a scenario's `as`, a Dataset operator, else the function's name. Progress is counted by label.
+    /// What people call it: a scenario's `as`, a Dataset operator, else the function's name. Progress is counted by
+    /// label.
     pub label: Arc<str>,
     /// Function, resources, placement.
     pub class: Arc<SchedulingClass>,
@@ -126,8 +127,8 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
-    /// The memory it takes as lineage, in bytes: what it consists of, and 256 for the owner's record and the maps it is in.
-    /// Shared parts (label, class) are not counted.
+    /// The memory it takes as lineage, in bytes: what it consists of, and 256 for the owner's record and the maps it is
+    /// in. Shared parts (label, class) are not counted.
     pub fn footprint(&self) -> ByteSize {
         const RECORD: usize = 256;
         let arg = |arg: &Arg| match arg {

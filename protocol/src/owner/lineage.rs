@@ -1,5 +1,5 @@
-//! Which specifications are kept to rebuild values, and what happens when they become too many or turn out not to make the
-//! same values again.
+//! Which specifications are kept to rebuild values, and what happens when they become too many or turn out not to make
+//! the same values again.
 
 use super::Owner;
 use super::types::{Effect, Origin, Stage, Task};

@@ -34,28 +34,28 @@
 //! that has one, an equal copy (same size and hash) is one copy more and any other is freed, so that readers never see
 //! two versions (I4). A cancelled task never runs again, because its last attempt may still.
 //!
-//! When every copy was lost the new value must have the hash of the first one, which is kept with the lineage. If it has
-//! not, the object fails with `NondeterministicReplay` (I3). A task submitted with [`Replay::Accept`](crate::Replay) gets
-//! its new version through: what finished tasks of this owner made from the old one is dropped and made again when it is
-//! wanted, at the cost of their loss budgets, and attempts that run with the old one are repeated free of charge. What
-//! other owners made from it, or what was inline, stays. Values with references inside are not compared: a task that puts
-//! objects of its own names others each time and is no less right.
+//! When every copy was lost the new value must have the hash of the first one, which is kept with the lineage. If it
+//! has not, the object fails with `NondeterministicReplay` (I3). A task submitted with
+//! [`Replay::Accept`](crate::Replay) gets its new version through: what finished tasks of this owner made from the old
+//! one is dropped and made again when it is wanted, at the cost of their loss budgets, and attempts that run with the
+//! old one are repeated free of charge. What other owners made from it, or what was inline, stays. Values with
+//! references inside are not compared: a task that puts objects of its own names others each time and is no less right.
 //!
 //! # Lineage
-//! Specifications of finished tasks take memory, so they have a limit in bytes ([`Owner::with_lineage_limit`]). Beyond it
-//! the oldest go. What they made lives on, and cannot be rebuilt: such an object fails with `LINEAGE_EVICTED` when its
-//! last copy is lost, and what is rebuilt from it fails with the same reason, naming it as the cause. Its value, like a
-//! put's, then stays for as long as other lineage needs it. (Ray drops half of the lineage at once, silently.)
+//! Specifications of finished tasks take memory, so they have a limit in bytes ([`Owner::with_lineage_limit`]). Beyond
+//! it the oldest go. What they made lives on, and cannot be rebuilt: such an object fails with `LINEAGE_EVICTED` when
+//! its last copy is lost, and what is rebuilt from it fails with the same reason, naming it as the cause. Its value,
+//! like a put's, then stays for as long as other lineage needs it. (Ray drops half of the lineage at once, silently.)
 //!
 //! # Waiting in this process
-//! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered by
-//! one [`Effect::Exists`], as soon as the object is no longer pending, and wants the object as a subscription does.
+//! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered
+//! by one [`Effect::Exists`], as soon as the object is no longer pending, and wants the object as a subscription does.
 //!
 //! # Generators
-//! A task that streams has no fixed results: each item it yields becomes an object of ours when it is reported, held by the
-//! stream until the consumer takes it, and by the consumer from then on. Items of an attempt come in order (the link keeps
-//! it), so the consumer sees 0, 1, 2, ... once each, and the end once (I17). See `streams.rs` for how far a generator may run
-//! ahead, and what happens when it runs again.
+//! A task that streams has no fixed results: each item it yields becomes an object of ours when it is reported, held by
+//! the stream until the consumer takes it, and by the consumer from then on. Items of an attempt come in order (the
+//! link keeps it), so the consumer sees 0, 1, 2, ... once each, and the end once (I17). See `streams.rs` for how far a
+//! generator may run ahead, and what happens when it runs again.
 //!
 //! # References in other processes
 //! Whoever sends a reference registers the receiver with the owner first

@@ -1,26 +1,26 @@
 //! Generators: tasks whose results come one by one, as many as they like.
 //!
 //! # How far a generator may run ahead
-//! Its node makes items below the [`Credit`] it has. Without a limit that is all of them; with a limit `k` it is `k` more than
-//! the consumer has taken, so at most `k` items exist that nobody has taken (I17). A generator without credit waits, and
-//! gives its cpu back meanwhile.
+//! Its node makes items below the [`Credit`] it has. Without a limit that is all of them; with a limit `k` it is `k`
+//! more than the consumer has taken, so at most `k` items exist that nobody has taken (I17). A generator without credit
+//! waits, and gives its cpu back meanwhile.
 //!
 //! # When it runs again
-//! After a crash, after an error that may be repeated, and to rebuild a lost item, a generator runs from its beginning. Items
-//! that have a value, or that nobody refers to any more, are dropped on arrival; lost ones get their value back; new ones
-//! follow where the last attempt ended. So the consumer notices nothing.
+//! After a crash, after an error that may be repeated, and to rebuild a lost item, a generator runs from its beginning.
+//! Items that have a value, or that nobody refers to any more, are dropped on arrival; lost ones get their value back;
+//! new ones follow where the last attempt ended. So the consumer notices nothing.
 //!
-//! If an item is lost that the running attempt has passed already, and somebody wants it, the attempt is told to stop where
-//! it is, and once it has stopped the generator runs again, at the cost of the loss budget. (The consumer may be waiting for
-//! just that item, and the generator for the consumer.)
+//! If an item is lost that the running attempt has passed already, and somebody wants it, the attempt is told to stop
+//! where it is, and once it has stopped the generator runs again, at the cost of the loss budget. (The consumer may be
+//! waiting for just that item, and the generator for the consumer.)
 //!
-//! A generator must yield as many items as before. If a complete run does not reach what an earlier one made, or goes beyond
-//! the end of a complete one, what is still lost fails with `ReplayMismatch`, and so does the end if the consumer has not had
-//! it. (Ray checks this since #64394; before, it waited for ever: #39109.)
+//! A generator must yield as many items as before. If a complete run does not reach what an earlier one made, or goes
+//! beyond the end of a complete one, what is still lost fails with `ReplayMismatch`, and so does the end if the
+//! consumer has not had it. (Ray checks this since #64394; before, it waited for ever: #39109.)
 //!
 //! # When the consumer leaves
-//! Items that it did not take are freed, and the generator stops after the last one that it took: that is as far as anything
-//! could ever need it again. If it took none, the task is cancelled.
+//! Items that it did not take are freed, and the generator stops after the last one that it took: that is as far as
+//! anything could ever need it again. If it took none, the task is cancelled.
 
 use super::Owner;
 use super::attempts::spend;

@@ -128,8 +128,8 @@ pub enum Event {
         /// Where.
         at: Incarnation,
     },
-    /// The application waits until an object of ours is no longer pending, and is told once by [`Effect::Exists`]. Wants
-    /// the object as [`Event::Subscribe`] does.
+    /// The application waits until an object of ours is no longer pending, and is told once by [`Effect::Exists`].
+    /// Wants the object as [`Event::Subscribe`] does.
     Await {
         /// The object.
         object: ObjectId,
@@ -244,8 +244,8 @@ pub enum Effect {
         /// How far.
         credit: Credit,
     },
-    /// To the consumer of a generator: its next item, which it holds a reference to from now on; nothing after the last one;
-    /// or why there are no more.
+    /// To the consumer of a generator: its next item, which it holds a reference to from now on; nothing after the last
+    /// one; or why there are no more.
     Next {
         /// The generator.
         task: TaskId,

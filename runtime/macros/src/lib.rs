@@ -1,7 +1,7 @@
 //! `#[task]`, `#[actor]` and `#[main]`.
 //!
-//! Functions are registered at compile time and shipped by name plus arguments, never as closures (decision D9), so every
-//! binary that takes part in a cluster is the same binary.
+//! Functions are registered at compile time and shipped by name plus arguments, never as closures (decision D9), so
+//! every binary that takes part in a cluster is the same binary.
 
 mod actor;
 
@@ -18,9 +18,10 @@ use syn::{FnArg, GenericArgument, Ident, ItemFn, PathArguments, ReturnType, Type
 /// - `-> Result<T, E>`: an `Err` is the task's own failure; `E` needs `Display`.
 /// - `async fn f(context: Context, ...)`: may await; a first parameter of type `Context` is given by the runtime.
 /// - a last parameter of type `Rest<T>`: any number of references, given as `&[ObjectRef<T>]`.
-/// - `#[task(stream)] fn f(...) -> impl Iterator<Item = T>` (or `Item = Result<T, E>`): a generator. Every item is an object of
-///   its own, and is there for the consumer as soon as it is made; a call returns an `ObjectStream`.
-/// - `#[task(many)] fn f(...) -> Vec<T>`: every item is an object of its own; the call says how many with `.returns(n)`.
+/// - `#[task(stream)] fn f(...) -> impl Iterator<Item = T>` (or `Item = Result<T, E>`): a generator. Every item is an
+///   object of its own, and is there for the consumer as soon as it is made; a call returns an `ObjectStream`.
+/// - `#[task(many)] fn f(...) -> Vec<T>`: every item is an object of its own; the call says how many with
+///   `.returns(n)`.
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
@@ -63,8 +64,8 @@ pub fn mobula_actor(attributes: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes an async function of one `Context` the program: driver, node and worker in one binary.
 ///
-/// Started plainly, the program runs an embedded cluster. With `MOBULA_ADDRESS=host:port` it is the driver of that cluster;
-/// with the arguments `mobula-node --join host:port` it is a node that can run this program's tasks.
+/// Started plainly, the program runs an embedded cluster. With `MOBULA_ADDRESS=host:port` it is the driver of that
+/// cluster; with the arguments `mobula-node --join host:port` it is a node that can run this program's tasks.
 #[proc_macro_attribute]
 pub fn main(_: TokenStream, item: TokenStream) -> TokenStream {
     let mut function = parse_macro_input!(item as ItemFn);

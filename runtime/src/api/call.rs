@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, Mutex};
 
-/// A value for a task's parameter of type `T`: a `T` itself, or a reference to one, which is resolved before the task starts.
+/// A value for a task's parameter of type `T`: a `T` itself, or a reference to one, which is resolved before the task
+/// starts.
 pub trait IntoArg<T> {
     /// The argument as the task specification carries it.
     ///
@@ -151,17 +152,17 @@ impl<R> TaskCall<R> {
         self
     }
 
-    /// Whose part of a full node it uses: groups share what there is in proportion to their weights, which are at least 1. All
-    /// tasks of a job, say, are one group. Tasks that it submits itself inherit this. Without it, everything that says nothing
-    /// is one group of weight 1.
+    /// Whose part of a full node it uses: groups share what there is in proportion to their weights, which are at least
+    /// 1. All tasks of a job, say, are one group. Tasks that it submits itself inherit this. Without it, everything
+    /// that says nothing is one group of weight 1.
     pub fn group(mut self, name: &str, weight: u32) -> Self {
         let share = self.share.take().unwrap_or_default();
         self.share = Some(Share { group: name.into(), weight: weight.max(1), ..share });
         self
     }
 
-    /// Of tasks that wait for a node, those of the highest priority go first, always; 0 unless this is called. Tasks that it
-    /// submits itself inherit this.
+    /// Of tasks that wait for a node, those of the highest priority go first, always; 0 unless this is called. Tasks
+    /// that it submits itself inherit this.
     pub fn priority(mut self, priority: i32) -> Self {
         self.share = Some(Share { priority, ..self.share.take().unwrap_or_default() });
         self
@@ -186,8 +187,8 @@ impl<R> TaskCall<R> {
         self
     }
 
-    /// When a lost result is rebuilt and comes out differently, the new value counts, and what this process's tasks made from
-    /// the old one is made again. Without this it is a `NondeterministicReplay` error.
+    /// When a lost result is rebuilt and comes out differently, the new value counts, and what this process's tasks
+    /// made from the old one is made again. Without this it is a `NondeterministicReplay` error.
     pub fn accept_replay(mut self) -> Self {
         self.replay = Replay::Accept;
         self

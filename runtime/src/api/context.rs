@@ -86,8 +86,8 @@ impl Context {
         self.share.as_ref()
     }
 
-    /// Whether the task that holds this context was cancelled. A task that computes for long and does not await asks now and
-    /// then and returns early; what it returns no longer matters.
+    /// Whether the task that holds this context was cancelled. A task that computes for long and does not await asks
+    /// now and then and returns early; what it returns no longer matters.
     pub fn is_cancelled(&self) -> bool {
         self.task.is_some_and(|task| self.shared.cancels.has(task, Attempt(self.attempt)))
     }
@@ -205,8 +205,8 @@ impl Context {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The values if all of them are sealed in this node's store: then there is nothing to decide, and no need to ask the
-    /// node's loop. A free of this process may still be on its way there.
+    /// The values if all of them are sealed in this node's store: then there is nothing to decide, and no need to ask
+    /// the node's loop. A free of this process may still be on its way there.
     fn at_hand(&self, objects: &[ObjectId]) -> Option<Vec<Bytes>> {
         if self.shared.has_freed.load(Ordering::Acquire) || self.shared.inbox.is_closed() {
             return None;
@@ -284,8 +284,8 @@ impl Context {
         self.send(Input::Cancel { object: reference.id(), recursive: false })
     }
 
-    /// Waits until fewer than `limit` of the tasks that this process submitted are unfinished: a driver that makes tasks
-    /// faster than the cluster runs them asks for room before each, and so needs bounded memory.
+    /// Waits until fewer than `limit` of the tasks that this process submitted are unfinished: a driver that makes
+    /// tasks faster than the cluster runs them asks for room before each, and so needs bounded memory.
     ///
     /// # Errors
     /// When the runtime is shut down.
@@ -302,9 +302,9 @@ impl Context {
         }
     }
 
-    /// Makes a node take no more work, for good; what runs there runs to its end. Returns once this process knows that the
-    /// node is draining, so that nothing it submits from then on goes there. Values stay where they are: those that have no
-    /// other copy are rebuilt when the node is gone.
+    /// Makes a node take no more work, for good; what runs there runs to its end. Returns once this process knows that
+    /// the node is draining, so that nothing it submits from then on goes there. Values stay where they are: those that
+    /// have no other copy are rebuilt when the node is gone.
     ///
     /// # Errors
     /// `Unschedulable` if there is no living node of this name, `GetTimeout` if it did not answer within `limit`.

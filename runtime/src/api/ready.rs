@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 
 /// References of which the ready ones are taken out in the order in which they became ready.
 ///
-/// Each reference costs once, when it is added, and once, when it is ready; [`WaitSet::next`] costs nothing for those that
-/// stay. (A loop of [`Context::wait`] calls, as in Ray, lists all of them every time.)
+/// Each reference costs once, when it is added, and once, when it is ready; [`WaitSet::next`] costs nothing for those
+/// that stay. (A loop of [`Context::wait`] calls, as in Ray, lists all of them every time.)
 pub struct WaitSet<T> {
     context: Context,
     /// The number under which the node knows this set.
@@ -32,8 +32,8 @@ impl Context {
         WaitSet { context: self.clone(), watch, references: Vec::new(), pending: 0, reply, ready }
     }
 
-    /// The values of many references as they become ready, each with its position in the list. Only one is in memory at a
-    /// time, unless the caller keeps it.
+    /// The values of many references as they become ready, each with its position in the list. Only one is in memory at
+    /// a time, unless the caller keeps it.
     ///
     /// # Errors
     /// Each item has its own; the stream goes on after it. It ends early only if the runtime is shut down.

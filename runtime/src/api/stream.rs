@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 /// What a generator yields, item by item, while it runs.
 ///
-/// Each item is an object of its own: it can be passed on, read, and rebuilt if it is lost, and lives as long as anything
-/// refers to it. A generator whose worker or node dies goes on elsewhere; the consumer sees every item once, in order. When
-/// the stream is dropped, items that were not taken are freed, and the generator stops.
+/// Each item is an object of its own: it can be passed on, read, and rebuilt if it is lost, and lives as long as
+/// anything refers to it. A generator whose worker or node dies goes on elsewhere; the consumer sees every item once,
+/// in order. When the stream is dropped, items that were not taken are freed, and the generator stops.
 pub struct ObjectStream<T> {
     context: Context,
     task: TaskId,
@@ -23,8 +23,8 @@ pub struct ObjectStream<T> {
 }
 
 impl<T: 'static> TaskCall<Streamed<T>> {
-    /// How many items may exist that the consumer has not taken; at least 1, without limit unless this is called. A generator
-    /// that is so far ahead waits, and does not hold its cpu meanwhile.
+    /// How many items may exist that the consumer has not taken; at least 1, without limit unless this is called. A
+    /// generator that is so far ahead waits, and does not hold its cpu meanwhile.
     pub fn backpressure(mut self, items: u32) -> Self {
         self.ahead = Some(items.max(1));
         self
@@ -42,12 +42,12 @@ impl<T: 'static> TaskCall<Streamed<T>> {
 }
 
 impl<T: 'static> ObjectStream<T> {
-    /// The next item, once the generator has made it; none after the last one. The item has a value then, which may be lost
-    /// and rebuilt later.
+    /// The next item, once the generator has made it; none after the last one. The item has a value then, which may be
+    /// lost and rebuilt later.
     ///
     /// # Errors
-    /// Why there are no more items: the generator's own error, the death of more workers or nodes than its budgets allow, its
-    /// cancellation, or `ReplayMismatch` if it yielded another number of items when it ran again.
+    /// Why there are no more items: the generator's own error, the death of more workers or nodes than its budgets
+    /// allow, its cancellation, or `ReplayMismatch` if it yielded another number of items when it ran again.
     pub async fn next(&mut self) -> Result<Option<ObjectRef<T>>, Error> {
         if self.ended {
             return Ok(None);

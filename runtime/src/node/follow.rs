@@ -79,8 +79,8 @@ impl Follows {
         false
     }
 
-    /// A wait begins, or is made larger: its positions from `first` on are these objects. Returns the objects whose owners
-    /// must be asked.
+    /// A wait begins, or is made larger: its positions from `first` on are these objects. Returns the objects whose
+    /// owners must be asked.
     pub fn watch(
         &mut self,
         watch: u64,

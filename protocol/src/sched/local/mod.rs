@@ -18,10 +18,11 @@
 //!   overrun is at most what the leases blocked at that time hold.
 //! - **Every request is answered** by exactly one of grant, spillback and refusal, unless its owner returns it or dies
 //!   first.
-//! - **Fairness (I36).** The highest priority first, always. Within a priority the group that has had least of this node for
-//!   its weight ([`Share`], `shares.rs`), so that a saturated node is shared by weight and a new job does not wait for the
-//!   backlog of an old one (K09). Within a group owners in turn, and first come first served within an owner. A request too
-//!   large for what is free may be overtaken by others at most [`MAX_PASSED`] times; then everyone waits for it.
+//! - **Fairness (I36).** The highest priority first, always. Within a priority the group that has had least of this
+//!   node for its weight ([`Share`], `shares.rs`), so that a saturated node is shared by weight and a new job does not
+//!   wait for the backlog of an old one (K09). Within a group owners in turn, and first come first served within an
+//!   owner. A request too large for what is free may be overtaken by others at most [`MAX_PASSED`] times; then everyone
+//!   waits for it.
 //! - **Bounded hops.** A request that was spilled back [`MAX_HOPS`] times is granted or queued, never sent on, except
 //!   by a node that drains, which refuses it. Requests sent to a node count against its room until its load is heard of
 //!   again.

@@ -4,13 +4,14 @@ use crate::{Amount, Nanos, Resources, Share, Violation};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What the groups have had, as resource time over weight: the group with the least is served next, so over time each gets
-/// its weight's part of what there is (weighted fair queueing; dominant resource fairness, NSDI'11, for several resources).
+/// What the groups have had, as resource time over weight: the group with the least is served next, so over time each
+/// gets its weight's part of what there is (weighted fair queueing; dominant resource fairness, NSDI'11, for several
+/// resources).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares {
     groups: BTreeMap<Arc<str>, Group>,
-    /// What the group served last had had by then. A group that comes back begins here: time that nobody asked for is not
-    /// saved up.
+    /// What the group served last had had by then. A group that comes back begins here: time that nobody asked for is
+    /// not saved up.
     floor: u128,
 }
 
@@ -92,8 +93,8 @@ impl Shares {
     }
 }
 
-/// The part of `total` that `request` takes of its scarcest resource, in ten-thousandths; at least one, so that work without
-/// resources has its turn too.
+/// The part of `total` that `request` takes of its scarcest resource, in ten-thousandths; at least one, so that work
+/// without resources has its turn too.
 pub(super) fn part(total: &Resources, request: &Resources) -> u64 {
     let part =
         |(name, want): (&str, Amount)| (want.0.saturating_mul(10_000)).checked_div(total.get(name).0).unwrap_or(0);
