@@ -76,10 +76,20 @@ struct Loop {
 }
 
 fn spec(id: TaskId, placement: Placement) -> TaskSpec {
-    let class = SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
+    let class =
+        SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
     let args: Vec<Arg> = Vec::new();
     let retries = Retries::default();
-    TaskSpec { id, label: "f".into(), class: class.into(), args, returns: 1, retries, replay: Replay::Accept, stream: None }
+    TaskSpec {
+        id,
+        label: "f".into(),
+        class: class.into(),
+        args,
+        returns: 1,
+        retries,
+        replay: Replay::Accept,
+        stream: None,
+    }
 }
 
 fn state(effects: &[TaskId]) -> Bytes {

@@ -364,8 +364,16 @@ impl<T> ActorCall<T> {
         });
         let label = self.label.unwrap_or_else(|| method_label(self.method));
         let id = context.new_task();
-        let spec =
-            TaskSpec { id, label, class, args: self.args?, returns: 1, retries: self.retries, replay: Replay::Accept, stream: None };
+        let spec = TaskSpec {
+            id,
+            label,
+            class,
+            args: self.args?,
+            returns: 1,
+            retries: self.retries,
+            replay: Replay::Accept,
+            stream: None,
+        };
         let handle = if self.ordered { guard.number } else { 0 };
         let (actor, limit) = (guard.actor, guard.options.limit);
         let parent = context.counted();

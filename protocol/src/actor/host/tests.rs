@@ -10,7 +10,8 @@ const TWO: Incarnation = Incarnation::new(2, 3);
 
 fn spec(id: TaskId, args: Vec<Arg>) -> Arc<TaskSpec> {
     let placement = Placement::Actor(ActorId(TaskId { owner: ONE, seq: 1 }));
-    let class = SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
+    let class =
+        SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
     let (class, retries, replay) = (Arc::new(class), Retries::default(), Replay::Accept);
     Arc::new(TaskSpec { id, label: "f".into(), class, args, returns: 1, retries, replay, stream: None })
 }
