@@ -13,9 +13,10 @@
 //!
 //! Ranges start at multiples of [`ALIGN`] and are accounted in whole multiples of it. The offset allocator
 //! (Aaltonen's two-level bins, constant time) finds a free range only by its size class, of which there are eight per
-//! power of two. An empty arena must still hold one object of its whole capacity; therefore the mapping is as long
-//! as the capacity rounded up to a size class (at most an eighth longer), while the bytes in use never exceed the
-//! capacity itself.
+//! power of two, and would not find one that is just as long as what is asked for. Ranges therefore take whole size
+//! classes of the mapping, so that what one object leaves fits the next of its size, and the mapping is longer than the
+//! capacity by the eighth that this costs at most (and rounded up to a size class itself, so that an empty arena holds one
+//! object of its whole capacity). Bytes in use are counted without it and never exceed the capacity.
 //!
 //! This module is the only one of the project with `unsafe` code.
 
@@ -171,8 +172,8 @@ impl Arena {
         }
         let allocation = match charge {
             0 => None,
-            // The capacity is at most MOST_UNITS units, hence so is the charge.
-            _ => Some(space.allocator.allocate((charge / ALIGN) as u32)?),
+            // The mapping is at most MOST_UNITS units, and the class of a charge within the capacity is no longer.
+            _ => Some(space.allocator.allocate(size_class(charge / ALIGN) as u32)?),
         };
         space.used += charge;
         let offset = allocation.map_or(0, |a| u64::from(a.offset) * ALIGN);
@@ -219,7 +220,8 @@ fn prefer_huge_pages(map: &MmapRaw) {
 
 /// How long the mapping for `capacity` is, in bytes.
 fn mapping_length(capacity: ByteSize) -> Result<u64, StoreError> {
-    let most = ByteSize(MOST_UNITS * ALIGN);
+    // With the eighth for size classes, and the last class below the limit.
+    let most = ByteSize(MOST_UNITS / 10 * 8 * ALIGN);
     if capacity > most {
         return Err(StoreError::TooLarge { asked: capacity, most, limit: "what 32-bit offsets of 64 bytes can name" });
     }
@@ -228,7 +230,8 @@ fn mapping_length(capacity: ByteSize) -> Result<u64, StoreError> {
     if capacity > memory {
         return Err(StoreError::TooLarge { asked: capacity, most: memory, limit: "this machine's memory" });
     }
-    Ok(size_class((charge(capacity.0) / ALIGN).max(1)) * ALIGN)
+    let units = (charge(capacity.0) / ALIGN).max(1);
+    Ok(size_class(units + units / 8) * ALIGN)
 }
 
 impl Inner {

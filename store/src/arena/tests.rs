@@ -154,3 +154,26 @@ fn no_more_can_be_filled_than_there_is() {
     let arena = Arena::heap(ByteSize(1000)).unwrap();
     arena.allocate(ByteSize(100)).unwrap().fill(101);
 }
+
+#[test]
+fn what_one_object_leaves_fits_the_next_of_its_size() {
+    let arena = heap(65_000_000);
+    let size = ByteSize(30_000_000);
+    let (first, second) = (arena.allocate(size).unwrap(), arena.allocate(size).unwrap());
+    drop(first);
+    let third = arena.allocate(size).expect("the range that was given back");
+    drop((second, third));
+    assert_eq!(arena.used(), ByteSize::ZERO);
+}
+
+#[test]
+fn as_many_objects_of_one_size_fit_as_the_budget_says() {
+    for units in [1, 9, 17, 25, 33, 100, 1001, 4097, 65_537] {
+        let arena = heap(10 * units * ALIGN);
+        let held: Vec<_> = (0..10)
+            .map(|n| arena.allocate(ByteSize(units * ALIGN)).unwrap_or_else(|| panic!("{units}, {n}")))
+            .collect();
+        assert!(arena.allocate(ByteSize(ALIGN)).is_none());
+        assert_eq!(held.len(), 10);
+    }
+}
