@@ -25,6 +25,9 @@ pub struct NodeSettings {
     pub inline: ByteSize,
     /// How long a new object waits in a full store in which nothing is being spilled, before its task fails.
     pub store_grace: Nanos,
+    /// Objects of this size and larger are passed on by receivers that have not got all of them yet; smaller ones come
+    /// from whole copies only.
+    pub relay_from: ByteSize,
     /// How long a join is tried, and how long a node goes on without hearing from its head.
     pub head_grace: Nanos,
     /// Bytes of finished tasks' specifications that are kept to rebuild lost values. What is beyond it fails with the
@@ -45,6 +48,7 @@ impl Default for NodeSettings {
             spill: vec!["spill".to_owned()],
             inline: ByteSize(100 << 10),
             store_grace: Nanos::secs(2),
+            relay_from: mobula_protocol::transfer::RELAYED,
             head_grace: Nanos::secs(10),
             lineage: DEFAULT_LINEAGE_LIMIT,
             port: 0,

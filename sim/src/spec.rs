@@ -49,6 +49,8 @@ pub struct ClusterSettings {
     pub store_grace: Nanos,
     /// Bytes of lineage that each owner keeps.
     pub lineage: ByteSize,
+    /// Objects of this size and larger are passed on by receivers that have not got all of them yet.
+    pub relay_from: ByteSize,
     /// The capacity of the driver's store.
     pub driver_store: ByteSize,
     /// What happens to referenced primary copies when a store is full.
@@ -189,6 +191,7 @@ impl ClusterSettings {
             inline: self.inline,
             store_grace: self.store_grace,
             lineage: self.lineage,
+            relay_from: self.relay_from,
             head_grace: self.head_grace,
             port: 0,
         }
@@ -215,6 +218,7 @@ impl Default for ClusterSettings {
             inline: node.inline,
             store_grace: node.store_grace,
             lineage: node.lineage,
+            relay_from: node.relay_from,
             driver_store: node.store,
             memory_policy: node.memory_policy,
             spill: node.spill,

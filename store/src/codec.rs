@@ -57,6 +57,7 @@ use mobula_protocol::ObjectId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+mod arrival;
 mod blob;
 mod exercise;
 mod hash;
@@ -69,6 +70,7 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 
+pub use arrival::Verifier;
 pub use blob::Blob;
 pub use exercise::{exercise, resealed};
 pub use reference::{OutOfBand, Reference};

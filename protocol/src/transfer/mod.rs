@@ -45,7 +45,7 @@
 //!    broadcast becomes a chain through which chunks flow like through a pipe, and takes about the time of one
 //!    transfer whatever the number of receivers; from the holder it needs one transfer's bytes instead of one each. A
 //!    receiver that is done is a holder itself, and the owner tells so.
-//! 8. **Objects below [`RELAYED`] are not relayed**: a hop would cost more than it saves. Nor is a receiver that was
+//! 8. **Small objects are not relayed** (below [`RELAYED`] by default): a hop would cost more than it saves. Nor is a receiver that was
 //!    let down by [`DETOURS`] relays in a row: it is served directly. So every receiver gets through, whatever the
 //!    relays do.
 //! 9. A relay serves whoever was sent to it and sends nobody further. The holder sends nobody to a receiver below it

@@ -128,7 +128,7 @@ impl World {
         let node = |n| Node {
             buffer: if n == ROOT { (0..SIZE).map(content).collect() } else { Vec::new() },
             receive: None,
-            serve: Serve::new(name(n), ByteSize(3 * CHUNK)),
+            serve: Serve::new(name(n), ByteSize(3 * CHUNK), RELAYED),
             outgoing: BTreeMap::new(),
             streams: 0,
             alive: true,

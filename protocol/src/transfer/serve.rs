@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// broadcast is a chain: every node sends the object at most once while it is under way, so that none is slowed down
 /// by a second receiver. The pipe fills in one chunk's time a hop.
 pub const FAN_OUT: usize = 1;
-/// Smaller objects are sent to everybody who asks, without relays.
+/// Unless told otherwise, smaller objects are sent to everybody who asks, without relays.
 pub const RELAYED: ByteSize = ByteSize(1 << 20);
 
 /// A stream that this node serves, named by the caller; never used twice.
@@ -89,6 +89,7 @@ pub enum ServeEffect {
 pub struct Serve {
     own: Incarnation,
     limit: ByteSize,
+    relayed: ByteSize,
     in_flight: ByteSize,
     streams: BTreeMap<StreamId, Stream>,
     /// Receivers with a chunk that waits, next one first.
@@ -163,11 +164,13 @@ impl Tree {
 }
 
 impl Serve {
-    /// The sending side of `own`, with at most `limit` bytes of chunks going out at once.
-    pub fn new(own: Incarnation, limit: ByteSize) -> Self {
+    /// The sending side of `own`, with at most `limit` bytes of chunks going out at once. Objects of `relayed` bytes
+    /// and more are sent through relays.
+    pub fn new(own: Incarnation, limit: ByteSize, relayed: ByteSize) -> Self {
         Self {
             own,
             limit,
+            relayed,
             in_flight: ByteSize::ZERO,
             streams: BTreeMap::new(),
             turns: VecDeque::new(),
@@ -187,7 +190,7 @@ impl Serve {
     }
 
     fn asked(&mut self, id: StreamId, request: &Request, out: &mut Vec<ServeEffect>) {
-        let planted = request.whole && request.size >= RELAYED;
+        let planted = request.whole && request.size >= self.relayed;
         if planted {
             let tree = self.trees.entry(request.object).or_default();
             let above = tree.place(self.own, request);

@@ -215,7 +215,7 @@ struct Sender {
 
 impl Sender {
     fn new(limit: u64) -> Self {
-        Self { machine: Serve::new(OWN, ByteSize(limit)), next: 0 }
+        Self { machine: Serve::new(OWN, ByteSize(limit), RELAYED), next: 0 }
     }
 
     fn step(&mut self, event: ServeEvent) -> Vec<ServeEffect> {

@@ -44,6 +44,8 @@ const STEP: usize = 256 << 10;
 const OUTBOUND: ByteSize = ByteSize(32 << 20);
 /// How often a source that has nothing to send says that it lives.
 const SIGN_OF_LIFE: Nanos = Nanos::millis(500);
+/// A chunk of up to this size is put behind its frame: copying it costs less than a second call of the system.
+const TOGETHER: usize = 4 << 10;
 /// Unused connections kept for each peer.
 const IDLE: usize = 4;
 
@@ -59,18 +61,26 @@ pub(super) struct Bulk {
     arriving: Arriving,
     outbound: Outbound,
     addresses: watch::Receiver<Addresses>,
+    relay_from: ByteSize,
     idle: Arc<Mutex<BTreeMap<Incarnation, Vec<Stream>>>>,
 }
 
 impl Bulk {
     /// The transfers of the node `me`, which learns the addresses of the others through `addresses`.
-    pub fn new(env: &Env, me: Incarnation, objects: &Objects, addresses: watch::Receiver<Addresses>) -> Self {
+    pub fn new(
+        env: &Env,
+        me: Incarnation,
+        objects: &Objects,
+        relay_from: ByteSize,
+        addresses: watch::Receiver<Addresses>,
+    ) -> Self {
         Self {
             env: env.clone(),
             me,
             objects: objects.clone(),
             arriving: Arriving::default(),
-            outbound: Outbound::new(me, OUTBOUND),
+            outbound: Outbound::new(me, OUTBOUND, relay_from),
+            relay_from,
             addresses,
             idle: Arc::default(),
         }
@@ -82,14 +92,14 @@ impl Bulk {
     }
 
     fn put_idle(&self, peer: Incarnation, stream: Stream) {
-        // The dead get no requests.
-        if self.addresses.borrow().contains_key(&peer) {
-            let mut idle = lock(&self.idle);
-            let streams = idle.entry(peer).or_default();
-            if streams.len() < IDLE {
-                streams.push(stream);
-            }
+        let mut idle = lock(&self.idle);
+        let streams = idle.entry(peer).or_default();
+        if streams.len() < IDLE {
+            streams.push(stream);
         }
+        // The dead get no requests.
+        let living = self.addresses.borrow();
+        idle.retain(|peer, _| living.contains_key(peer));
     }
 
     /// One connection to this peer failed, so the others are not trusted.

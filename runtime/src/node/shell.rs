@@ -66,7 +66,7 @@ impl Node {
         let joined = join(env, head, request, nonces, settings.head_grace).await?;
         objects.spill.born(&settings.name, joined.incarnation, nonce);
         let (addresses, known) = watch::channel(bulk::Addresses::default());
-        let bulk = Bulk::new(env, joined.incarnation, &objects, known);
+        let bulk = Bulk::new(env, joined.incarnation, &objects, settings.relay_from, known);
         env.spawn("bulk", bulk::serve(bulk.clone(), listener));
         let (progress, seen) = watch::channel(Progress::new());
         let (stop, stopped) = watch::channel(None);

@@ -182,6 +182,7 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         memory_policy: table.get::<Policy>("memory_policy")?.map(|policy| policy.0),
         spill: table.get("spill")?,
         driver_store: table.get("driver_store")?,
+        relay_from: table.get("relay_from")?,
         head_grace: table.get("head_grace")?,
         max_time: table.get("max_time")?,
         buggify: table.or("buggify", false)?,

@@ -77,6 +77,8 @@ pub struct Settings {
     pub spill: Option<Vec<String>>,
     /// The capacity of the driver's store.
     pub driver_store: Option<ByteSize>,
+    /// The smallest object that receivers pass on while it arrives.
+    pub relay_from: Option<ByteSize>,
     /// How long a node goes on without its head.
     pub head_grace: Option<Nanos>,
     /// The model time after which a run counts as stuck.

@@ -225,6 +225,7 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             driver_store: file.driver_store.unwrap_or(defaults.driver_store),
             memory_policy: file.memory_policy.unwrap_or(defaults.memory_policy),
             spill: file.spill.clone().unwrap_or(defaults.spill),
+            relay_from: file.relay_from.unwrap_or(defaults.relay_from),
         },
         link: LinkSpec {
             latency: scenario.cluster.latency.map_or(link.latency, |latency| (latency, latency)),

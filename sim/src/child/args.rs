@@ -64,6 +64,9 @@ pub struct NodeArgs {
     /// Bytes of finished tasks' specifications that are kept to rebuild lost values.
     #[arg(long, value_name = "BYTES")]
     pub lineage: Option<ByteSize>,
+    /// Objects of this size and larger are passed on while they still arrive.
+    #[arg(long, value_name = "BYTES")]
+    pub relay_from: Option<ByteSize>,
     /// How long to try to join, and to go on without the head.
     #[arg(long, value_name = "TIME")]
     pub head_grace: Option<Nanos>,
@@ -104,6 +107,7 @@ impl NodeArgs {
             inline: self.inline.unwrap_or(default.inline),
             store_grace: self.store_grace.unwrap_or(default.store_grace),
             lineage: self.lineage.unwrap_or(default.lineage),
+            relay_from: self.relay_from.unwrap_or(default.relay_from),
             head_grace: self.head_grace.unwrap_or(default.head_grace),
             port: self.port,
         }

@@ -45,6 +45,7 @@ impl NodeArgs {
             inline: Some(settings.inline),
             store_grace: Some(settings.store_grace),
             lineage: Some(settings.lineage),
+            relay_from: Some(settings.relay_from),
             head_grace: Some(settings.head_grace),
             port: 0,
             rpc_fault: Vec::new(),
@@ -67,6 +68,7 @@ impl NodeArgs {
         line.option("inline", self.inline.map(|bytes| bytes.0));
         line.option("store-grace", self.store_grace.map(nanos));
         line.option("lineage", self.lineage.map(|bytes| bytes.0));
+        line.option("relay-from", self.relay_from.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));
         line.flag("port", self.port);
         self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));

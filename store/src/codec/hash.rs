@@ -49,6 +49,15 @@ impl BufferHash {
         }
     }
 
+    /// Adds bytes, however many.
+    pub fn extend(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(self.room()));
+            self.add(now);
+            bytes = later;
+        }
+    }
+
     pub fn finish(mut self) -> u64 {
         if self.blocks.is_empty() {
             return self.open.finish();

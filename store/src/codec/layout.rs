@@ -90,6 +90,12 @@ pub(super) fn reseal(bytes: &mut [u8]) {
 impl Layout {
     /// Checks the head against the bytes and against the layout rules.
     pub fn read(bytes: &[u8]) -> Result<Self, CodecError> {
+        Self::read_head(bytes, bytes.len())
+    }
+
+    /// The same of a value of `total` bytes, the first of which are here. If the head is not here completely, the value
+    /// is said to be truncated and to need no more bytes than it has.
+    pub fn read_head(bytes: &[u8], total: usize) -> Result<Self, CodecError> {
         let found = bytes.len() as u64;
         let header = bytes.get(..HEADER).ok_or(CodecError::Truncated { needed: HEADER as u64, found })?;
         let magic: [u8; 4] = array(header, 0);
@@ -113,7 +119,7 @@ impl Layout {
             return Err(CodecError::Damaged { stored, computed });
         }
         let (slot_table, ref_table) = head[HEADER..tables as usize].split_at(SLOT * buffers);
-        let slots = read_slots(slot_table, head.len(), found)?;
+        let slots = read_slots(slot_table, head.len(), total as u64)?;
         let refs = ref_table.chunks_exact(REF).map(read_ref).collect();
         Ok(Self { structure: tables as usize..head.len(), slots, refs })
     }

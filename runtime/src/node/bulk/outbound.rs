@@ -32,8 +32,9 @@ pub(super) struct Sending {
 }
 
 impl Outbound {
-    pub fn new(me: Incarnation, limit: ByteSize) -> Self {
-        Self(Arc::new(Mutex::new(Desk { serve: Serve::new(me, limit), streams: 0, waiting: BTreeMap::new() })))
+    pub fn new(me: Incarnation, limit: ByteSize, relayed: ByteSize) -> Self {
+        let serve = Serve::new(me, limit, relayed);
+        Self(Arc::new(Mutex::new(Desk { serve, streams: 0, waiting: BTreeMap::new() })))
     }
 
     /// Decides what becomes of a request.

@@ -4,17 +4,18 @@ use super::frame::{Asked, FRAME, Frame};
 use super::source::Filled;
 use super::{Addresses, Bulk, STEP};
 use futures_util::future::BoxFuture;
-use mobula_env::{Env, Resource, Stream};
+use mobula_env::{Resource, Stream};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::transfer::{RELAYED, Receive, ReceiveEffect, ReceiveEvent, Ticket};
+use mobula_protocol::transfer::{Receive, ReceiveEffect, ReceiveEvent, Ticket};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, Machine, Nanos, ObjectId};
-use mobula_store::{Region, codec};
+use mobula_store::Region;
+use mobula_store::codec::Verifier;
+use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
-
-/// Up to this size, checking takes less time than handing the work to another thread.
-const CHECKED_HERE: u64 = 1 << 20;
 
 /// Fills `region` with the object's bytes from the holders, which may change on the way.
 ///
@@ -29,19 +30,14 @@ pub(in crate::node) async fn receive(
     holders: watch::Receiver<Vec<Incarnation>>,
 ) -> (Result<Region, FetchFailure>, Option<Filled>) {
     let size = region.size();
-    let relay = (size >= RELAYED).then(|| bulk.arriving.begin(object, attempt, region.filled()));
+    let relay = (size >= bulk.relay_from).then(|| bulk.arriving.begin(object, attempt, size.0, region.filled()));
     let machine = Receive::new(bulk.me, object, attempt, size);
     let addresses = bulk.addresses.clone();
-    let reader = Reader { region, relay, incoming: None };
-    let (region, relay) = Transfer { bulk: bulk.clone(), object, machine, reader, holders, addresses }.run().await;
-    let intact = is_intact(&bulk.env, &region).await;
-    (if intact { Ok(region) } else { Err(FetchFailure::Corrupt) }, relay)
-}
-
-async fn is_intact(env: &Env, region: &Region) -> bool {
-    let bytes = region.filled();
-    let verify = move || codec::verify(&bytes).is_ok();
-    if region.size() <= ByteSize(CHECKED_HERE) { verify() } else { env.compute(verify).await }
+    let verifier = Verifier::new(usize::try_from(size.0).unwrap_or(usize::MAX));
+    let reader = Reader { region, relay, verifier, damaged: false, incoming: None };
+    let Reader { region, relay, verifier, .. } =
+        Transfer { bulk, object, machine, reader, holders, addresses }.run().await;
+    (if verifier.is_complete() { Ok(region) } else { Err(FetchFailure::Corrupt) }, relay)
 }
 
 struct Transfer {
@@ -57,6 +53,10 @@ struct Transfer {
 struct Reader {
     region: Region,
     relay: Option<Filled>,
+    /// Reads along, while the bytes are in the cache.
+    verifier: Verifier,
+    /// Whether it found something wrong: the rest need not come.
+    damaged: bool,
     incoming: Option<Incoming>,
 }
 
@@ -78,6 +78,15 @@ enum State {
     Filling { stream: Stream, left: u64 },
 }
 
+/// What an attempt waits for.
+enum Next {
+    Heard(Heard),
+    Holders,
+    Addresses,
+    Deadline,
+    Stopped,
+}
+
 /// What came from a source.
 enum Heard {
     /// Part of a frame, or the answer to a connection attempt.
@@ -88,13 +97,13 @@ enum Heard {
 }
 
 impl Transfer {
-    /// Ends when all bytes are there.
-    async fn run(mut self) -> (Region, Option<Filled>) {
+    /// Ends when all bytes are there, or when some of them are known to be wrong.
+    async fn run(mut self) -> Reader {
         let first = self.holders.borrow_and_update().clone();
         let mut next = ReceiveEvent::Holders(first);
         loop {
-            if self.step(next) {
-                return (self.reader.region, self.reader.relay);
+            if self.step(next) || self.reader.damaged {
+                return self.reader;
             }
             next = loop {
                 if let Some(event) = self.happens().await {
@@ -106,21 +115,19 @@ impl Transfer {
 
     /// Waits for what happens next; none if it means nothing to the machine.
     async fn happens(&mut self) -> Option<ReceiveEvent> {
-        let env = &self.bulk.env;
-        let deadline = self.machine.next_deadline().unwrap_or(env.now() + Nanos::secs(3600));
-        let heard = tokio::select! {
-            biased;
-            heard = self.reader.hear() => heard,
-            Ok(()) = self.holders.changed() => {
-                return Some(ReceiveEvent::Holders(self.holders.borrow_and_update().clone()));
-            }
-            Ok(()) = self.addresses.changed() => {
+        let heard = match self.next().await {
+            Next::Heard(heard) => heard,
+            Next::Holders => return Some(ReceiveEvent::Holders(self.holders.borrow_and_update().clone())),
+            Next::Addresses => {
                 let living = self.addresses.borrow_and_update().clone();
                 let source = self.machine.source().filter(|source| !living.contains_key(source));
                 return source.map(ReceiveEvent::Died);
             }
-            () = env.sleep_until(deadline) => return Some(ReceiveEvent::Tick),
+            Next::Deadline => return Some(ReceiveEvent::Tick),
+            // The node has stopped: nobody waits for the object.
+            Next::Stopped => return std::future::pending().await,
         };
+        let env = &self.bulk.env;
         let incoming = self.reader.incoming.as_ref()?;
         let (ticket, from) = (incoming.ticket, incoming.from);
         match heard {
@@ -149,6 +156,29 @@ impl Transfer {
                 Some(ReceiveEvent::Broken { ticket })
             }
         }
+    }
+
+    /// Whatever comes first. What was not taken comes again.
+    async fn next(&mut self) -> Next {
+        let env = &self.bulk.env;
+        let deadline = self.machine.next_deadline().unwrap_or(env.now() + Nanos::secs(3600));
+        let mut heard = pin!(self.reader.hear());
+        let mut holders = pin!(self.holders.changed());
+        let mut addresses = pin!(self.addresses.changed());
+        let mut passed = pin!(env.sleep_until(deadline));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(heard) = heard.as_mut().poll(cx) {
+                return Poll::Ready(Next::Heard(heard));
+            }
+            if let Poll::Ready(changed) = holders.as_mut().poll(cx) {
+                return Poll::Ready(changed.map_or(Next::Stopped, |()| Next::Holders));
+            }
+            if let Poll::Ready(changed) = addresses.as_mut().poll(cx) {
+                return Poll::Ready(changed.map_or(Next::Stopped, |()| Next::Addresses));
+            }
+            passed.as_mut().poll(cx).map(|()| Next::Deadline)
+        })
+        .await
     }
 
     /// Steps the machine and does what it says. True when all bytes are there.
@@ -258,8 +288,10 @@ impl Reader {
                     Ok(n) => {
                         *left -= n as u64;
                         self.region.fill(n);
+                        let filled = self.region.filled();
+                        self.damaged |= self.verifier.read(&filled).is_err();
                         if let Some(relay) = &self.relay {
-                            relay.grow(self.region.filled());
+                            relay.grow(filled);
                         }
                         if *left == 0 {
                             incoming.turn_to_next_frame();

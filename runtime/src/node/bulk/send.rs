@@ -3,8 +3,8 @@
 use super::frame::{Asked, Frame, REQUEST};
 use super::outbound::{Place, Sending};
 use super::source::Source;
-use super::{Bulk, CHUNK, SIGN_OF_LIFE, STEP};
-use mobula_env::{Listener, Resource, Stream};
+use super::{Bulk, CHUNK, SIGN_OF_LIFE, STEP, TOGETHER};
+use mobula_env::{Env, Listener, Resource, Stream};
 use mobula_protocol::transfer::{Request, SILENCE, Ticket};
 use mobula_protocol::{ByteSize, Nanos};
 use std::future::Future;
@@ -75,10 +75,16 @@ impl Connection {
             let chunk = self.signing(asked.ticket, source.read(offset, CHUNK)).await?.ok_or_else(gone)?;
             let turn = sending.ready(chunk.len());
             self.signing(asked.ticket, turn).await?.map_err(|_| gone())?;
-            self.say(asked.ticket, Frame::Chunk { offset, bytes: chunk.len() as u64 }).await?;
-            for step in chunk.chunks(STEP) {
-                self.bulk.env.charge(Resource::NicSend, ByteSize(step.len() as u64)).await;
-                self.write(step).await?;
+            let frame = Frame::Chunk { offset, bytes: chunk.len() as u64 }.to_bytes(asked.ticket);
+            if chunk.len() <= TOGETHER {
+                charge(&self.bulk.env, chunk.len()).await;
+                self.write(&[&frame[..], &chunk].concat()).await?;
+            } else {
+                self.write(&frame).await?;
+                for step in chunk.chunks(STEP) {
+                    charge(&self.bulk.env, step.len()).await;
+                    self.write(step).await?;
+                }
             }
             sending.sent();
             offset += chunk.len() as u64;
@@ -110,4 +116,8 @@ impl Connection {
         let stuck = |_| io::Error::new(io::ErrorKind::TimedOut, "the receiver takes nothing");
         self.bulk.env.timeout(STUCK, written).await.map_err(stuck)?
     }
+}
+
+async fn charge(env: &Env, bytes: usize) {
+    env.charge(Resource::NicSend, ByteSize(bytes as u64)).await;
 }

@@ -12,7 +12,13 @@ use tokio::sync::watch;
 
 /// The objects on their way to this node, as far as they have come.
 #[derive(Clone, Default)]
-pub(super) struct Arriving(Arc<Mutex<BTreeMap<ObjectId, (Attempt, watch::Receiver<View>)>>>);
+pub(super) struct Arriving(Arc<Mutex<BTreeMap<ObjectId, Begun>>>);
+
+struct Begun {
+    attempt: Attempt,
+    size: u64,
+    part: watch::Receiver<View>,
+}
 
 /// The filled part of one of them. While it lives, others can read along.
 pub(in crate::node) struct Filled {
@@ -41,8 +47,9 @@ impl Source {
         if let Some(spilled) = objects.spilled(object).await {
             return (spilled.len() as u64 == size).then(|| Self::Disk(objects.clone(), spilled));
         }
-        let part = lock(&arriving.0).get(&object).map(|(_, part)| part.clone());
-        part.map(|part| Self::Partial(part, size))
+        let arriving = lock(&arriving.0);
+        let begun = arriving.get(&object).filter(|begun| begun.size == size)?;
+        Some(Self::Partial(begun.part.clone(), size))
     }
 
     pub fn is_whole(&self) -> bool {
@@ -77,11 +84,12 @@ impl Source {
 }
 
 impl Arriving {
-    /// Begins an object of which `nothing` has arrived yet. A former attempt's bytes are no longer offered.
-    pub fn begin(&self, object: ObjectId, attempt: Attempt, nothing: View) -> Filled {
-        let (part, seen) = watch::channel(nothing);
-        lock(&self.0).insert(object, (attempt, seen));
-        Filled { arriving: self.clone(), object, attempt, part }
+    /// Begins an object of `size` bytes, of which `nothing` has arrived yet. A former attempt's bytes are no longer
+    /// offered.
+    pub fn begin(&self, object: ObjectId, attempt: Attempt, size: u64, nothing: View) -> Filled {
+        let (sender, part) = watch::channel(nothing);
+        lock(&self.0).insert(object, Begun { attempt, size, part });
+        Filled { arriving: self.clone(), object, attempt, part: sender }
     }
 }
 
@@ -95,7 +103,7 @@ impl Filled {
 impl Drop for Filled {
     fn drop(&mut self) {
         let mut arriving = lock(&self.arriving.0);
-        if arriving.get(&self.object).is_some_and(|(attempt, _)| *attempt == self.attempt) {
+        if arriving.get(&self.object).is_some_and(|begun| begun.attempt == self.attempt) {
             arriving.remove(&self.object);
         }
     }

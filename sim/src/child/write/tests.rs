@@ -27,6 +27,7 @@ fn the_child_reads_what_the_parent_writes() {
         lineage: ByteSize(99),
         memory_policy: mobula_runtime::MemoryPolicy::Evict,
         spill: vec!["/mnt/a".to_owned(), "b".to_owned()],
+        relay_from: ByteSize(1 << 60),
         ..ClusterSettings::default()
     };
     let head = HeadArgs::of(&settings);
@@ -44,6 +45,7 @@ fn the_child_reads_what_the_parent_writes() {
         (read.inline, read.store_grace, read.lineage),
         (settings.inline, settings.store_grace, settings.lineage)
     );
+    assert_eq!(read.relay_from, settings.relay_from);
     assert_eq!((read.memory_policy, read.spill), (settings.memory_policy, settings.spill.clone()));
     let none = NodeArgs::of(&spec, &ClusterSettings { spill: Vec::new(), ..settings }, "127.0.0.1:4711");
     assert_eq!(parse(&none.to_args()), Ok(Program::Node(none.clone())));
