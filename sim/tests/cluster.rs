@@ -4,7 +4,7 @@ mod common;
 
 use common::{Answer, answer, content, digest, produce, square, told};
 use mobula_protocol::{ByteSize, Nanos};
-use mobula_runtime::{Context, ObjectRef, Question, TaskErrorKind};
+use mobula_runtime::{Blob, Context, ObjectRef, Question, TaskErrorKind};
 use mobula_sim::check::quiesce;
 use mobula_sim::{
     Cluster, ClusterSpec, DRIVER, FaultError, NodeSpec, NodeState, RunFailure, RunOptions, RunReport, SpecError,
@@ -281,6 +281,29 @@ fn an_evicted_copy_is_made_again() {
         drop(big);
         at_rest(&cluster).await
     });
+}
+
+#[test]
+fn a_broadcast_goes_through_relays_and_goes_on_where_it_was_when_one_dies() {
+    const LARGE: u64 = 60_000_000;
+    let report = passed(4, 21, async |cluster: Cluster| {
+        let context = cluster.context();
+        let big = told(context.put(&Blob::from(content(LARGE, 5))).await)?;
+        let read = |node: &str| digest(&big).on(node).max_retries(0).submit(context);
+        let first = told(read("A"))?;
+        cluster.env().sleep(Nanos::millis(15)).await;
+        let others = told(["B", "C", "D"].into_iter().map(read).collect::<Result<Vec<_>, _>>())?;
+        cluster.env().sleep(Nanos::millis(15)).await;
+        answer(cluster.kill("A").await)?;
+        for digest in &others {
+            assert_eq!(context.get(digest).await, Ok(common::hash(&content(LARGE, 5))));
+        }
+        drop((big, first, others));
+        at_rest(&cluster).await
+    });
+    let reached = |probe: &str| report.probes.get(probe).copied().unwrap_or_default();
+    let counts = ["transfer.redirected", "transfer.relayed", "transfer.resumed"].map(reached);
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
 #[test]
