@@ -12,7 +12,8 @@
 
 use super::Place;
 use mobula_protocol::{ByteSize, Incarnation, ObjectId, TaskId};
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use std::hash::Hasher;
+use twox_hash::XxHash3_64;
 
 /// What is hashed, and hence read, at once, in bytes. The last block of an object may be shorter.
 pub const BLOCK: u64 = 256 << 10;
@@ -90,7 +91,7 @@ fn padded(n: u64) -> u64 {
 impl Head {
     /// That of `object` with these bytes in the file `file`. Reads all of them.
     pub fn of(file: u64, object: ObjectId, bytes: &[u8]) -> Self {
-        let blocks = bytes.chunks(BLOCK as usize).map(xxh3_64).collect();
+        let blocks = bytes.chunks(BLOCK as usize).map(XxHash3_64::oneshot).collect();
         Self { object, len: ByteSize(bytes.len() as u64), file, blocks }
     }
 
@@ -155,7 +156,7 @@ impl Head {
     pub fn check(&self, block: u64, bytes: &[u8]) -> Result<(), FormatError> {
         let wanted = usize::try_from(block).ok().and_then(|block| self.blocks.get(block));
         let whole = bytes.len() as u64 == self.len.0.saturating_sub(block.saturating_mul(BLOCK)).min(BLOCK);
-        if whole && wanted == Some(&xxh3_64(bytes)) {
+        if whole && wanted == Some(&XxHash3_64::oneshot(bytes)) {
             Ok(())
         } else {
             Err(FormatError::Block { object: self.object, block })
@@ -164,10 +165,10 @@ impl Head {
 }
 
 fn hash(fixed: &[u8], table: &[u8]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(fixed);
-    hasher.update(table);
-    hasher.digest()
+    let mut hasher = XxHash3_64::new();
+    hasher.write(fixed);
+    hasher.write(table);
+    hasher.finish()
 }
 
 /// The number at `at`, which the caller knows to be inside.

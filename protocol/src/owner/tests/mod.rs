@@ -141,6 +141,8 @@ impl World {
             Effect::Hold(object) | Effect::Inherit(object) => self.foreign.entry(object).or_default().0 += 1,
             Effect::Unhold(object) => self.foreign.entry(object).or_default().0 -= 1,
             Effect::Lend { object, to } => self.lent.push((object, to)),
+            // Only calls of actors and watched objects have these: see the tests of actors.
+            Effect::CallOver(_) | Effect::OutOfScope(_) => {}
             Effect::Exists { token, located } => {
                 assert_ne!(located, Located::Pending);
                 assert!(self.awaited.remove(&token.wait).is_some(), "{token:?} is told twice, or nobody waits");

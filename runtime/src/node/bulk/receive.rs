@@ -114,6 +114,7 @@ impl Transfer {
     }
 
     /// Waits for what happens next; none if it means nothing to the machine.
+    #[expect(clippy::disallowed_macros, reason = "biased: the branches are looked at in order")]
     async fn happens(&mut self) -> Option<ReceiveEvent> {
         let heard = match self.next().await {
             Next::Heard(heard) => heard,
