@@ -237,6 +237,7 @@ fn log_lines_go_to_the_sink() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "plays a process that was killed long ago")]
 fn a_claimed_directory_outlives_sweeps_and_is_swept_when_its_process_is_gone() {
     let dir = std::env::temp_dir().join(format!("mobula-claims-{}", std::process::id()));
     let config = RealConfig { disk_dir: Some(dir.clone()), threads: 1, ..RealConfig::default() };

@@ -17,6 +17,7 @@ const CALLER: Incarnation = Incarnation::new(1, 2);
 const ACTOR: ActorId = ActorId(TaskId { owner: CALLER, seq: 1 });
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "the names of the literature")]
 enum Semantics {
     AtMostOnce,
     AtLeastOnce,
@@ -439,7 +440,8 @@ proptest! {
 /// Ends an actor in every way; what calls fail with says how it died.
 #[test]
 fn the_last_error_names_the_cause() {
-    let ways: [(ActorDeath, fn(&mut Loop)); 3] = [
+    type Way = (ActorDeath, fn(&mut Loop));
+    let ways: [Way; 3] = [
         (ActorDeath::Killed, |all| {
             let word = Word::Kill { actor: ACTOR, force: true, restart: false };
             all.send(CALLER, Incarnation::HEAD, Message::Actor(word));

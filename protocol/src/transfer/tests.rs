@@ -131,7 +131,7 @@ fn silence_is_failure_and_so_is_a_relay_that_only_talks() {
     r.redirected(2, C);
     let asked = r.now;
     while r.machine.source() == Some(C) {
-        r.now = r.now + Nanos::secs(1);
+        r.now += Nanos::secs(1);
         r.step(ReceiveEvent::Waiting { ticket: ticket(3) });
         r.step(ReceiveEvent::Tick);
     }
@@ -142,7 +142,7 @@ fn silence_is_failure_and_so_is_a_relay_that_only_talks() {
 fn a_holder_may_keep_a_receiver_waiting_as_long_as_it_says_so() {
     let (mut r, _) = Receiver::of(&[A]);
     for _ in 0..60 {
-        r.now = r.now + Nanos::secs(1);
+        r.now += Nanos::secs(1);
         assert_eq!(r.step(ReceiveEvent::Waiting { ticket: ticket(1) }), []);
         assert_eq!(r.step(ReceiveEvent::Tick), []);
     }

@@ -283,13 +283,13 @@ impl Core {
                     mobula_protocol::Arg::Ref(_) => None,
                 });
                 let lent: Vec<ObjectId> = lent.flatten().copied().filter(|object| object.owner() != self.me).collect();
-                self.arrive(spec.task.id, Attempt(incarnation), lent);
+                self.arrive(spec.task.id, Attempt(incarnation), lent, false);
                 self.tell_host(HostEvent::Start { lease, spec, incarnation, checkpoint });
             }
             Word::Stop { lease, force, last } => self.tell_host(HostEvent::Stop { lease, force, last }),
             Word::Saved { lease, number } => self.tell_host(HostEvent::Saved { lease, number }),
             Word::Call { lease, attempt, spec, inline, handle, settled } => {
-                self.arrive(spec.id, attempt, self.lent(&spec));
+                self.arrive(spec.id, attempt, self.lent(&spec), false);
                 self.tell_host(HostEvent::Call { from, lease, attempt, spec, inline, handle, settled });
             }
             other => self.log("stray", format_args!("{} from {from}: only the head takes that", other.name())),
@@ -297,9 +297,9 @@ impl Core {
     }
 
     /// An attempt arrives at this node, with references that its sender has registered this node for.
-    pub(super) fn arrive(&mut self, task: TaskId, attempt: Attempt, lent: Vec<ObjectId>) {
+    pub(super) fn arrive(&mut self, task: TaskId, attempt: Attempt, lent: Vec<ObjectId>, rebuildable: bool) {
         lent.iter().for_each(|object| self.holds.inherit(*object));
-        let running = Running { wanted: None, values: BTreeMap::new(), lent };
+        let running = Running { wanted: None, values: BTreeMap::new(), lent, rebuildable };
         self.attempts.insert((task, attempt), running);
     }
 

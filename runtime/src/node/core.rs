@@ -103,6 +103,9 @@ pub(super) struct Running {
     pub values: BTreeMap<ObjectId, bytes::Bytes>,
     /// References that came with it, for which its sender has registered this node.
     pub lent: Vec<ObjectId>,
+    /// Whether its results can be made again: not those of a task whose owner allows no rebuilding, nor what an actor
+    /// returns, which may not be the same again.
+    pub rebuildable: bool,
 }
 
 /// One list of effects per machine. Routed in a fixed order until all are empty.

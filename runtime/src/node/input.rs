@@ -250,7 +250,8 @@ impl Core {
                 self.tell_dispatch(dispatch::Event::Refused { lease, why, by: from })
             }
             Message::PushTask { lease, attempt, spec, inline } => {
-                self.arrive(spec.id, attempt, self.lent(&spec));
+                let rebuildable = spec.retries.losses != Some(0);
+                self.arrive(spec.id, attempt, self.lent(&spec), rebuildable);
                 self.tell_executor(executor::Event::Push { from, lease, attempt, spec, inline });
             }
             Message::TaskItem { task, attempt, index, result } => {

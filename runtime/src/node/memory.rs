@@ -56,9 +56,7 @@ impl Core {
 
     /// The results of a finished attempt that a full store may drop, if its policy is that.
     pub(super) fn may_be_rebuilt(&mut self, task: TaskId, attempt: Attempt, results: &[TaskResult]) {
-        // What an actor returned is not among these: it may not be the same again.
-        let retries = self.attempts.get(&(task, attempt)).map(|running| running.spec.retries);
-        if retries.is_none_or(|retries| retries.losses == Some(0)) {
+        if !self.attempts.get(&(task, attempt)).is_some_and(|running| running.rebuildable) {
             return;
         }
         for (index, result) in (0..).zip(results) {

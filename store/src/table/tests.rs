@@ -79,13 +79,13 @@ fn pinned_viewed_and_primary_copies_stay() {
     let view = table.get(T, object(2)).unwrap();
     table.promote(object(3)).unwrap();
     assert_eq!(table.headroom(), ByteSize::ZERO);
-    assert!((1..=3).all(|seq| !table.evict(T, object(seq), false).is_some()));
+    assert!((1..=3).all(|seq| table.evict(T, object(seq), false).is_none()));
     assert!(table.create(T, object(4), ByteSize(1), CopyKind::Cached).is_err());
     table.unpin(object(1)).unwrap();
     drop(view);
     assert_eq!(table.headroom(), ByteSize(128));
     assert!(
-        (1..=2).all(|seq| table.evict(T, object(seq), false).is_some()) && !table.evict(T, object(3), false).is_some()
+        (1..=2).all(|seq| table.evict(T, object(seq), false).is_some()) && table.evict(T, object(3), false).is_none()
     );
     assert!(table.evict(T, object(3), true).is_some());
     assert_eq!(
@@ -144,7 +144,7 @@ fn a_pin_outlives_the_copy_and_holds_its_successor() {
     table.pin(id).unwrap();
     assert!(table.evict(T, id, true).is_some(), "a fault plan may");
     store(&mut table, id, 64, CopyKind::Cached);
-    assert!(!table.evict(T, id, false).is_some(), "still pinned by who pinned the first copy");
+    assert!(table.evict(T, id, false).is_none(), "still pinned by who pinned the first copy");
     table.unpin(id).unwrap();
     assert!(table.evict(T, id, false).is_some());
 }

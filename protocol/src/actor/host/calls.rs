@@ -3,10 +3,13 @@
 use super::*;
 use std::collections::{BTreeSet, VecDeque};
 
+/// Values of reference arguments, by argument position.
+type Inline = Vec<(u32, Bytes)>;
+
 /// What a caller pushed.
 pub(super) struct Push {
     pub spec: Arc<TaskSpec>,
-    pub inline: Vec<(u32, Bytes)>,
+    pub inline: Inline,
     pub handle: u64,
     pub settled: u64,
 }
@@ -19,7 +22,7 @@ pub(super) struct Call {
     arrival: u64,
     ready: bool,
     /// Present until it starts.
-    spec: Option<(Arc<TaskSpec>, Vec<(u32, Bytes)>)>,
+    spec: Option<(Arc<TaskSpec>, Inline)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,7 +106,7 @@ impl Calls {
     }
 
     /// The next call to start, if there is one and a slot for it.
-    fn next(&mut self) -> Option<(Key, Arc<TaskSpec>, Vec<(u32, Bytes)>)> {
+    fn next(&mut self) -> Option<(Key, Arc<TaskSpec>, Inline)> {
         if self.started >= self.limit {
             return None;
         }

@@ -1,4 +1,5 @@
 //! The receiving side: one task an attempt, which drives its [`Receive`] machine.
+#![allow(clippy::disallowed_macros, reason = "the one select here is biased: its branches are looked at in order")]
 
 use super::frame::{Asked, FRAME, Frame};
 use super::source::Filled;
@@ -114,7 +115,6 @@ impl Transfer {
     }
 
     /// Waits for what happens next; none if it means nothing to the machine.
-    #[expect(clippy::disallowed_macros, reason = "biased: the branches are looked at in order")]
     async fn happens(&mut self) -> Option<ReceiveEvent> {
         let heard = match self.next().await {
             Next::Heard(heard) => heard,
