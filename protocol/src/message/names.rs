@@ -48,7 +48,8 @@ mod tests {
     fn every_name_is_known_and_is_what_scenario_files_write() {
         let lease = LeaseId { owner: Incarnation::new(1, 1), seq: 1 };
         let task = TaskId { owner: lease.owner, seq: 1 };
-        let some = [Message::Leave, Message::LeaseGranted(lease), Message::CancelTask { task, attempt: Attempt(1) }];
+        let cancel = Message::CancelTask { task, attempt: Attempt(1), recursive: false };
+        let some = [Message::Leave, Message::LeaseGranted(lease), cancel];
         for message in some {
             assert!(Message::names().contains(&message.name()), "{}", message.name());
         }
