@@ -44,6 +44,7 @@ impl Counter {
 }
 
 /// Counts, and remembers.
+#[derive(Default)]
 pub struct Ledger {
     entries: Vec<u64>,
 }

@@ -305,7 +305,7 @@ fn k09_groups_share_a_full_node_by_weight() {
             }
             local.check().expect("invariants");
             if held.len() as u64 == cpus {
-                now = now + Nanos::millis(500 / cpus);
+                now += Nanos::millis(500 / cpus);
                 let oldest = held.pop_front().expect("held");
                 time[(oldest.owner.node.0 - 100) as usize] += 1;
                 local.step(now, Event::Return { lease: oldest }, &mut out);

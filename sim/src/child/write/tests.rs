@@ -40,7 +40,7 @@ fn the_child_reads_what_the_parent_writes() {
     let node = NodeArgs::of(&spec, &settings, "127.0.0.1:4711");
     assert_eq!(parse(&node.to_args()), Ok(Program::Node(node.clone())));
     let read = node.settings();
-    assert_eq!((read.resources, read.labels, read.store), (spec.resources, spec.labels, spec.store));
+    assert_eq!((read.resources, read.labels, read.store), (spec.resources.clone(), spec.labels.clone(), spec.store));
     assert_eq!(
         (read.inline, read.store_grace, read.lineage),
         (settings.inline, settings.store_grace, settings.lineage)
