@@ -51,10 +51,21 @@ fn the_diagram_draws_in_a_browser() {
         };
         let page = std::env::temp_dir().join(format!("mobula-diagram-{}-{nodes}.html", std::process::id()));
         std::fs::write(&page, html(&events, &headline)).expect("the temporary directory can be written");
-        let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-zygote", "--single-process", "--dump-dom"];
-        let output = Command::new(&browser).args(flags).arg(format!("file://{}", page.display())).output();
-        let output = output.expect("the browser starts");
-        let dom = String::from_utf8_lossy(&output.stdout);
+        let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000", "--dump-dom"];
+        let dom = page.with_extension("dom");
+        let out = std::fs::File::create(&dom).expect("the temporary directory can be written");
+        let url = format!("file://{}", page.display());
+        let mut child = Command::new(&browser).args(flags).arg(url).stdout(out).spawn().expect("the browser starts");
+        let ended = (0..300).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            child.try_wait().expect("the browser can be waited for").is_some()
+        });
+        if !ended {
+            child.kill().expect("the browser can be ended");
+            child.wait().expect("the browser ends");
+            panic!("{nodes} nodes: {} gave no page within 30 s", browser.display());
+        }
+        let dom = std::fs::read_to_string(dom).expect("the browser's page can be read");
         let ready = format!("data-ready=\"{}\"", events.len());
         let hidden = events.iter().filter(|event| event.detail.contains("Heartbeat")).count();
         assert_eq!(hidden, 0, "everything is shown, so that the number of rows is known");
