@@ -191,7 +191,9 @@ impl Receive {
         self.back = stream.via;
         match stream.via {
             Some(_) => self.detours += 1,
-            None => drop(self.failed.insert(stream.from)),
+            // One that is no longer listed is not asked again anyway.
+            None if self.holders.contains(&stream.from) => drop(self.failed.insert(stream.from)),
+            None => {}
         }
         self.pursue(now, out);
     }

@@ -30,8 +30,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 const TURN: usize = 1024;
 /// How late an unlucky task of the operating system starts; see [`Env::buggify`].
 const LATE: Nanos = Nanos::millis(20);
-/// How long one request to a peer may take before it counts as lost.
-pub(crate) const REQUEST_TIMEOUT: Nanos = Nanos::secs(5);
+/// How long one request to a peer may take before it counts as lost and is sent again. Well below any sensible health
+/// timeout, or a short partition that swallows one request would silence the heartbeats behind it for long enough to kill a
+/// healthy node (scenarios I04, I05, E18).
+pub(crate) const REQUEST_TIMEOUT: Nanos = Nanos::millis(800);
 
 /// A running node. It runs until it is dropped, killed, or told by its cluster that it is dead.
 pub struct Node {

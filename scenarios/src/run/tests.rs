@@ -131,7 +131,7 @@ fn what_waits_forever_is_stuck_and_says_for_what() {
     assert_eq!((report.outcome, report.exit_code()), (Outcome::Stuck, 3));
     let failure = report.failure.expect("a failure");
     assert_eq!(failure.step.as_deref(), Some("test.toml:4"));
-    assert!(failure.causal_chain.iter().any(|wait| wait.starts_with("x (")), "{failure:?}");
+    assert!(failure.causal_chain.iter().any(|wait| wait.starts_with("driver: x (")), "{failure:?}");
 }
 
 #[test]
