@@ -222,6 +222,25 @@ impl Directory {
         if last { Gone::Last } else { Gone::Still }
     }
 
+    /// All copies are to be freed, but the object may be made again: it is as if the last one had been lost. Nothing is
+    /// promoted, because none of them stays; taken away one by one, each would be the heir of the one before. Returns the
+    /// nodes that had one, in id order.
+    pub fn drop_copies(&mut self, object: ObjectId, out: &mut Vec<Notify>) -> Vec<Incarnation> {
+        let Some(entry) = self.objects.get_mut(&object) else { return Vec::new() };
+        let Located::Stored { size, copies } = &mut entry.located else { return Vec::new() };
+        let (size, copies) = (*size, std::mem::take(copies));
+        entry.located = Located::Pending;
+        (entry.lost, entry.primary) = (Some(size), None);
+        copies.iter().for_each(|at| unlink(&mut self.held, *at, object));
+        entry.tell_all(object, out);
+        copies
+    }
+
+    /// Whether somebody must still be told that its copy is the primary one.
+    pub fn has_promoted(&self) -> bool {
+        !self.promoted.is_empty()
+    }
+
     /// The copies that became the primary ones since the last call: whoever has them must be told not to evict them.
     pub fn take_promoted(&mut self) -> Vec<(Incarnation, ObjectId)> {
         std::mem::take(&mut self.promoted)

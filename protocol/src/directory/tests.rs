@@ -66,6 +66,7 @@ enum Op {
     Stored(u64, u64, u32),
     Added(u64, u64, u32),
     Removed(u64, u32),
+    Dropped(u64),
     Died(u32),
     Subscribe(u64, u32),
     Unsubscribe(u64, u32),
@@ -79,6 +80,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (o.clone(), size.clone(), n.clone()).prop_map(|(o, s, n)| Op::Stored(o, s, n)),
         3 => (o.clone(), size, n.clone()).prop_map(|(o, s, n)| Op::Added(o, s, n)),
         2 => (o.clone(), n.clone()).prop_map(|(o, n)| Op::Removed(o, n)),
+        1 => o.clone().prop_map(Op::Dropped),
         1 => n.clone().prop_map(Op::Died),
         2 => (o.clone(), n.clone()).prop_map(|(o, n)| Op::Subscribe(o, n)),
         1 => (o.clone(), n).prop_map(|(o, n)| Op::Unsubscribe(o, n)),
@@ -156,6 +158,16 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
             assert_eq!(directory.copy_added(object(o), node(n), ByteSize(size), out), model.add(o, size, n));
         }
         Op::Removed(o, n) => assert_eq!(directory.copy_removed(object(o), node(n), out), model.remove(o, n)),
+        Op::Dropped(o) => {
+            let copies = match model.at(o) {
+                Located::Stored { copies, .. } => copies,
+                _ => vec![],
+            };
+            for at in &copies {
+                model.remove(o, at.node.0);
+            }
+            assert_eq!(directory.drop_copies(object(o), out), copies);
+        }
         Op::Died(n) => {
             model.told.retain(|(_, by), _| *by != n);
             let last: Vec<ObjectId> = (0..4).filter(|o| model.remove(*o, n) == Gone::Last).map(object).collect();
@@ -188,6 +200,9 @@ proptest! {
             let mut out = vec![];
             apply(&mut directory, &mut model, op, &mut out);
             directory.check().map_err(|v| TestCaseError::fail(v.to_string()))?;
+            for (at, promoted) in directory.take_promoted() {
+                prop_assert!(directory.copies(promoted).contains(&at), "{} has no copy of {}", at, promoted);
+            }
             for Notify { to, object, located } in out {
                 let told = model.told.get_mut(&(object.task.seq, to.node.0)).expect("only subscribers are told");
                 prop_assert_ne!(&*told, &located, "told the same twice");

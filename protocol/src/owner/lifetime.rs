@@ -194,10 +194,10 @@ impl Owner {
 
     /// Frees every copy of a value that can be made again, but keeps the entry: somebody's lineage leads through it.
     fn drop_value(&mut self, id: ObjectId, out: &mut Vec<Effect>) {
-        for at in self.directory.copies(id).to_vec() {
+        for at in self.directory.drop_copies(id, &mut self.news) {
             free(at, id, out);
-            self.directory.copy_removed(id, at, &mut self.news);
         }
+        self.tell(out);
         let contained = self.objects.get_mut(&id).map(|object| std::mem::take(&mut object.contains));
         self.let_go(contained.unwrap_or_default(), out);
     }

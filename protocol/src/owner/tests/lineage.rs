@@ -47,6 +47,23 @@ fn dropped_lineage_keeps_the_values_that_later_lineage_needs() {
 }
 
 #[test]
+fn copies_that_are_freed_together_inherit_nothing_from_each_other() {
+    let mut w = World::new();
+    let x = w.task("x", &[]);
+    let y = w.task("y", &[x]);
+    w.run();
+    w.copy(x, B);
+    w.copy(x, C);
+    // Its value goes at once, from everywhere; its entry stays for the sake of y.
+    w.drop(x);
+    assert!(!w.has(A, x) && !w.has(B, x) && !w.has(C, x) && w.owner.knows(x));
+    w.evict(y, A);
+    assert!(is_stored(&w.get(y)), "both are made again");
+    w.drop(y);
+    w.assert_empty();
+}
+
+#[test]
 fn k04_another_value_at_replay_is_an_error() {
     let mut w = World::new();
     let x = w.task("x", &[]);
