@@ -252,6 +252,7 @@ impl Cluster {
         self.between("loss", a, b, |sim| sim.lose(a, b, probability))
     }
 
+    #[cfg_attr(madsim, allow(unused_variables, reason = "nothing is skipped where every world is simulated"))]
     fn between(&self, verb: &str, a: &str, b: &str, act: impl FnOnce(&SimHandle)) -> Result<(), FaultError> {
         self.known(&[a, b])?;
         match &self.0.world {

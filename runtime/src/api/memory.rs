@@ -8,7 +8,7 @@ use crate::Error;
 use crate::node::Question;
 use crate::wire;
 use mobula_env::Env;
-use mobula_protocol::{ByteSize, Incarnation, Nanos, ObjectId, TaskErrorKind};
+use mobula_protocol::{ByteSize, Incarnation, Nanos, NodeId, ObjectId, TaskErrorKind};
 use mobula_store::{Departed, ObjectInfo, OwnerUsage, Table, Usage};
 use serde::{Deserialize, Serialize};
 
@@ -168,8 +168,9 @@ impl Context {
     pub async fn cluster_memory(&self) -> Result<Vec<(String, Result<MemoryReport, Error>)>, Error> {
         let view = self.ask(Question::Cluster).await?;
         let mut reports = Vec::new();
-        for node in view.nodes {
-            let member = node.member;
+        // The head has no store.
+        let members = view.nodes.into_iter().map(|node| node.member);
+        for member in members.filter(|member| member.incarnation.node != NodeId::HEAD) {
             let report = match member.incarnation == self.incarnation() {
                 true => self.memory().await,
                 false => remote(self.env(), &member.rpc).await.map_err(|why| silent(&member.name, &why)),
