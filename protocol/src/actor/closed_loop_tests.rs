@@ -147,7 +147,10 @@ impl Loop {
         self.submitted.push(task);
         self.calls.insert(task, (Attempt(0), budget));
         self.callers(CallersEvent::Submitted { task, actor: ACTOR, handle: 1, limit: None });
-        self.callers(CallersEvent::Ready { task, actor: ACTOR });
+        // The owner says nothing of a call after it was over.
+        if !self.ends.contains_key(&task) {
+            self.callers(CallersEvent::Ready { task, actor: ACTOR });
+        }
     }
 
     /// Steps the callers, and does what the owner and the node would do.

@@ -15,6 +15,8 @@
 //! # Guarantees
 //! - Calls of one lane (a handle) are sent in the order of their numbers; one that is not ready, or lost, holds back those
 //!   behind it. With [`WINDOW`] calls out to an actor the next ones wait.
+//! - Calls of one lane are never out to two incarnations: the head's word of a new one may overtake the old one's word of
+//!   what it did not begin, so the lane waits until every call that is out to the old one is accounted for.
 //! - A lost call is decided only by the head: `ActorDied` if the actor is dead, `ActorUnavailable` if it is not.
 //! - When an actor is dead, calls that were not sent fail at once. Sent ones still end with what the host says, or with
 //!   the death of its node.
@@ -162,6 +164,8 @@ struct Actor {
     calls: BTreeMap<TaskId, Call>,
     /// Per lane: calls that are not sent, in order. No empty set.
     unsent: BTreeMap<Lane, BTreeSet<TaskId>>,
+    /// Per lane: the one incarnation that calls are out to, and how many. No zero.
+    out_to: BTreeMap<Lane, (LeaseId, usize)>,
     /// Unfinished calls per handle with a limit or an order.
     pending: BTreeMap<u64, u32>,
     sent: usize,
@@ -239,6 +243,7 @@ impl Callers {
                 handles: 0,
                 calls: BTreeMap::new(),
                 unsent: BTreeMap::new(),
+                out_to: BTreeMap::new(),
                 pending: BTreeMap::new(),
                 sent: 0,
             }
@@ -301,23 +306,25 @@ impl Callers {
         let actor = self.actors.get_mut(self.calls.get(&task)?)?;
         let call = actor.calls.get_mut(&task).filter(|call| call.stage == Stage::Sent)?;
         call.stage = stage;
-        actor.sent -= 1;
-        actor.unsent.entry(call.lane).or_default().insert(task);
+        let lane = call.lane;
+        actor.back(lane);
+        actor.unsent.entry(lane).or_default().insert(task);
         Some(actor)
     }
 
     fn handed_back(&mut self, task: TaskId, closed: bool, out: &mut Out) {
         let Some(actor) = self.unsend(task, Stage::Waiting) else { return };
-        if closed && let Some((lease, _)) = actor.calls.get(&task).and_then(|call| call.sent) {
-            actor.closed = Some(lease);
+        if closed {
+            actor.close(task);
         }
         actor.send_all(out);
     }
 
     fn crashed(&mut self, task: TaskId, why: String, out: &mut Out) {
         if let Some(actor) = self.unsend(task, Stage::Lost(why)) {
-            actor.closed = actor.calls.get(&task).and_then(|call| call.sent).map(|(lease, _)| lease);
+            actor.close(task);
             actor.resolve(out);
+            actor.send_all(out);
         }
     }
 
@@ -336,9 +343,11 @@ impl Callers {
         }
         if call.stage == Stage::Sent {
             let was_full = actor.sent == WINDOW;
-            actor.sent -= 1;
+            actor.back(call.lane);
             if was_full {
                 actor.send_all(out);
+            } else if !actor.out_to.contains_key(&call.lane) {
+                actor.send(call.lane, out);
             }
         } else {
             actor.drop_unsent(call.lane, task);
@@ -386,8 +395,9 @@ impl Callers {
             for task in lost {
                 let Some(call) = actor.calls.get_mut(&task) else { continue };
                 call.stage = Stage::Lost(format!("its node, {dead}, died"));
-                actor.unsent.entry(call.lane).or_default().insert(task);
-                actor.sent -= 1;
+                let lane = call.lane;
+                actor.unsent.entry(lane).or_default().insert(task);
+                actor.back(lane);
             }
             if let Place::Alive { lease, at, .. } = actor.place
                 && at == dead
@@ -395,6 +405,7 @@ impl Callers {
                 actor.closed = Some(lease);
             }
             actor.resolve(out);
+            actor.send_all(out);
         }
     }
 }
@@ -408,6 +419,30 @@ impl Actor {
         }
     }
 
+    /// The incarnation a call was sent to takes no more. Of an earlier one than the current one that is known.
+    fn close(&mut self, task: TaskId) {
+        let sent = self.calls.get(&task).and_then(|call| call.sent);
+        if let Some((lease, _)) = sent.filter(|sent| self.open().as_ref() == Some(sent)) {
+            self.closed = Some(lease);
+        }
+    }
+
+    /// A call of this lane is no longer out.
+    fn back(&mut self, lane: Lane) {
+        self.sent -= 1;
+        if let Some((_, out)) = self.out_to.get_mut(&lane) {
+            *out -= 1;
+            if *out == 0 {
+                self.out_to.remove(&lane);
+            }
+        }
+    }
+
+    /// Whether calls of this lane are out to another incarnation than this one.
+    fn held_up(&self, lane: Lane, lease: LeaseId) -> bool {
+        self.out_to.get(&lane).is_some_and(|(other, _)| *other != lease)
+    }
+
     fn send_all(&mut self, out: &mut Out) {
         let lanes: Vec<Lane> = self.unsent.keys().copied().collect();
         lanes.into_iter().for_each(|lane| self.send(lane, out));
@@ -415,13 +450,14 @@ impl Actor {
 
     /// Sends what is ready at the front of a lane.
     fn send(&mut self, lane: Lane, out: &mut Out) {
-        let Some((lease, to)) = self.open() else { return };
+        let Some((lease, to)) = self.open().filter(|(lease, _)| !self.held_up(lane, *lease)) else { return };
         while self.sent < WINDOW {
             let Some(task) = self.unsent.get(&lane).and_then(|unsent| unsent.first()).copied() else { return };
             let Some(call) = self.calls.get_mut(&task).filter(|call| call.stage == Stage::Ready) else { return };
             call.stage = Stage::Sent;
             call.sent = Some((lease, to));
             self.sent += 1;
+            self.out_to.entry(lane).or_insert((lease, 0)).1 += 1;
             self.drop_unsent(lane, task);
             out.push(Effect::Assign { task, lease, to });
         }
@@ -491,7 +527,9 @@ impl Machine for Callers {
             Event::Ready { task, actor } => self.ready(task, actor, out),
             Event::Unready(task) => {
                 // The owner took its slot back; it was not sent after all.
-                self.unsend(task, Stage::Waiting);
+                if let Some(actor) = self.unsend(task, Stage::Waiting) {
+                    actor.send_all(out);
+                }
             }
             Event::Over(task) => self.over(task, out),
             Event::HandedBack { task, closed } => self.handed_back(task, closed, out),
@@ -505,6 +543,13 @@ impl Machine for Callers {
         for (id, actor) in &self.actors {
             let sent = actor.calls.values().filter(|call| call.stage == Stage::Sent).count();
             Violation::unless(sent == actor.sent, "callers-sent", || format!("{id}: {sent} are, {} said", actor.sent))?;
+            let out: usize = actor.out_to.values().map(|(_, out)| out).sum();
+            let of_lane = |lane: &Lane| actor.out_to.get(lane).map(|(lease, _)| *lease);
+            let mut sent_calls = actor.calls.values().filter(|call| call.stage == Stage::Sent);
+            let one = sent_calls.all(|call| call.sent.map(|(lease, _)| lease) == of_lane(&call.lane));
+            Violation::unless(one && out == sent, "I12-one-incarnation-per-lane", || {
+                format!("{id}: {:?}", actor.out_to)
+            })?;
             for (lane, unsent) in &actor.unsent {
                 let known = unsent.iter().all(|task| {
                     actor.calls.get(task).is_some_and(|call| call.lane == *lane && call.stage != Stage::Sent)
@@ -513,7 +558,8 @@ impl Machine for Callers {
                     format!("{id}: {lane:?}: {unsent:?}")
                 })?;
                 let front = unsent.first().and_then(|task| actor.calls.get(task));
-                let stuck = front.is_some_and(|call| call.stage == Stage::Ready) && actor.open().is_some();
+                let open = actor.open().is_some_and(|(lease, _)| !actor.held_up(*lane, lease));
+                let stuck = open && front.is_some_and(|call| call.stage == Stage::Ready);
                 Violation::unless(!stuck || actor.sent >= WINDOW, "callers-stuck", || format!("{id}: {lane:?}"))?;
             }
             let used = actor.handles > 0 || !actor.calls.is_empty();
