@@ -471,6 +471,24 @@ fn the_last_error_names_the_cause() {
     }
 }
 
+/// The call's way to the host is shorter than the kill's by way of the head.
+#[test]
+fn a_call_after_a_kill_by_the_same_process_never_runs() {
+    for choice in 0..6 {
+        let mut all = Loop::new(Semantics::AtMostOnce, Some(0));
+        all.submit();
+        all.rest();
+        all.callers(CallersEvent::Killed(ACTOR));
+        let word = Word::Kill { actor: ACTOR, force: true, restart: false };
+        all.send(CALLER, Incarnation::HEAD, Message::Actor(word));
+        all.submit();
+        while all.go_on(choice) {}
+        let last = all.submitted[1];
+        assert_eq!(all.ends[&last], End::Error(TaskErrorKind::ActorDied(ActorDeath::Killed)));
+        assert!(all.effects.values().flatten().all(|task| *task != last), "{:?}", all.effects);
+    }
+}
+
 #[test]
 fn who_asks_too_early_or_too_late_is_answered() {
     let (mut registry, mut out) = (Registry::default(), Vec::new());

@@ -138,6 +138,9 @@ impl Core {
             }
             ActorInput::HandleDropped(actor) => self.tell_callers(CallersEvent::HandleDropped(actor)),
             ActorInput::Kill { actor, force, restart } => {
+                if force {
+                    self.tell_callers(CallersEvent::Killed(actor));
+                }
                 self.send(Incarnation::HEAD, Message::Actor(Word::Kill { actor, force, restart }));
             }
             ActorInput::Where(actor, reply) => {

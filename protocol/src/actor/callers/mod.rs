@@ -20,12 +20,14 @@
 //! - A lost call is decided only by the head: `ActorDied` if the actor is dead, `ActorUnavailable` if it is not.
 //! - When an actor is dead, calls that were not sent fail at once. Sent ones still end with what the host says, or with
 //!   the death of its node.
+//! - What a process calls after it killed an actor is not sent to the incarnation it knew, though its word to the host
+//!   would overtake the head's: the head's word of the end always comes, and decides.
 //! - A handle with `limit` unfinished calls refuses the next one with `TooManyPending`; the others are not affected.
 //! - While a process has a call out, it counts as a holder of a handle, so that an actor is not ended for want of handles
 //!   before its last call is.
 //!
 //! # Must not happen
-//! A call sent to an incarnation that handed one back, or whose end the head has announced.
+//! A call sent to an incarnation that handed one back, that this process killed, or whose end the head has announced.
 
 use super::types::{ActorId, Place};
 use crate::{Incarnation, LeaseId, Machine, Nanos, TaskError, TaskErrorKind, TaskId, Violation};
@@ -89,6 +91,8 @@ pub enum Event {
         /// Where.
         place: Place,
     },
+    /// The application ends the actor's incarnation by force; the head is told right after.
+    Killed(ActorId),
     /// Membership declared a node dead.
     NodeDied(Incarnation),
 }
@@ -535,6 +539,13 @@ impl Machine for Callers {
             Event::HandedBack { task, closed } => self.handed_back(task, closed, out),
             Event::Crashed { task, why } => self.crashed(task, why, out),
             Event::Status { actor, place } => self.status(actor, place, out),
+            Event::Killed(actor) => {
+                if let Some(actor) = self.actors.get_mut(&actor)
+                    && let Some((lease, _)) = actor.open()
+                {
+                    actor.closed = Some(lease);
+                }
+            }
             Event::NodeDied(dead) => self.node_died(dead, out),
         }
     }
