@@ -1,5 +1,6 @@
 //! Actors as a program sees them: classes, handles, calls.
 
+use super::arguments::Arguments;
 use super::call::{IntoArg, One, short};
 use super::context::Context;
 use super::function::BoxFuture;
@@ -8,9 +9,7 @@ use super::{Input, Outputs};
 use crate::Error;
 use crate::node::ActorInput;
 use mobula_protocol::actor::{ActorId, ActorOptions};
-use mobula_protocol::{
-    Arg, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, TaskErrorKind, TaskSpec,
-};
+use mobula_protocol::{FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, TaskErrorKind, TaskSpec};
 use mobula_store::codec::Encoded;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
@@ -226,8 +225,7 @@ impl Handle {
             method,
             handle: self.clone(),
             label: None,
-            args: Ok(Vec::new()),
-            held: Vec::new(),
+            args: Arguments::new(),
             retries: self.guard.options.retries,
             ordered: self.guard.options.ordered,
             result: PhantomData,
@@ -296,9 +294,7 @@ pub struct ActorCall<T> {
     method: &'static str,
     handle: Handle,
     label: Option<Arc<str>>,
-    args: Result<Vec<Arg>, Error>,
-    /// Keeps reference arguments alive until the owner has counted the call as their user.
-    held: Vec<Box<dyn Any + Send>>,
+    args: Arguments,
     retries: Retries,
     ordered: bool,
     result: PhantomData<fn() -> One<T>>,
@@ -307,14 +303,7 @@ pub struct ActorCall<T> {
 impl<T> ActorCall<T> {
     /// Adds the next argument.
     pub fn arg<A: 'static>(mut self, value: impl IntoArg<A>) -> Self {
-        match (value.into_arg(), &mut self.args) {
-            (Ok((arg, held)), Ok(args)) => {
-                args.push(arg);
-                self.held.extend(held.map(|held| Box::new(held) as Box<dyn Any + Send>));
-            }
-            (Err(error), Ok(_)) => self.args = Err(error),
-            (_, Err(_)) => {}
-        }
+        self.args.push(value);
         self
     }
 
@@ -363,12 +352,13 @@ impl<T> ActorCall<T> {
             share: None,
         });
         let label = self.label.unwrap_or_else(|| method_label(self.method));
+        let (args, held) = self.args.finish()?;
         let id = context.new_task();
         let spec = TaskSpec {
             id,
             label,
             class,
-            args: self.args?,
+            args,
             returns: 1,
             retries: self.retries,
             replay: Replay::Accept,
@@ -378,7 +368,7 @@ impl<T> ActorCall<T> {
         let (actor, limit) = (guard.actor, guard.options.limit);
         let parent = context.counted();
         context.send_actors(ActorInput::Call { spec: Arc::new(spec), actor, handle, limit, parent })?;
-        drop(self.held);
+        drop(held);
         Ok(ObjectRef::adopt(id.result(0), context.clone()))
     }
 }

@@ -1,14 +1,14 @@
 //! Describing and creating an actor; finding and ending one.
 
 use super::actor::{Actor, ActorClass, ActorType, CallOptions, Handle};
+use super::arguments::Arguments;
 use super::call::{IntoArg, intern, short};
 use super::context::Context;
 use super::reference::ObjectRef;
 use crate::node::{ActorInput, KnownReply};
 use crate::{Error, Result};
 use mobula_protocol::actor::{ActorDeath, ActorId, ActorName, ActorOptions, ActorSpec, Known, Place};
-use mobula_protocol::{Amount, Arg, Labels, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
-use std::any::Any;
+use mobula_protocol::{Labels, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -17,8 +17,7 @@ use tokio::sync::oneshot;
 #[must_use = "an actor exists once it is created"]
 pub struct ActorInit<T> {
     label: Option<Arc<str>>,
-    args: Result<Vec<Arg>>,
-    held: Vec<Box<dyn Any + Send>>,
+    args: Arguments,
     resources: Resources,
     placement: Placement,
     options: ActorOptions,
@@ -36,8 +35,7 @@ impl<T: ActorType> ActorInit<T> {
     pub fn new() -> Self {
         Self {
             label: None,
-            args: Ok(Vec::new()),
-            held: Vec::new(),
+            args: Arguments::new(),
             resources: Resources::cpus(1),
             placement: Placement::Any,
             options: ActorOptions::default(),
@@ -47,14 +45,7 @@ impl<T: ActorType> ActorInit<T> {
 
     /// Adds the constructor's next argument. What it refers to lives as long as the actor.
     pub fn arg<A: 'static>(mut self, value: impl IntoArg<A>) -> Self {
-        match (value.into_arg(), &mut self.args) {
-            (Ok((arg, held)), Ok(args)) => {
-                args.push(arg);
-                self.held.extend(held.map(|held| Box::new(held) as Box<dyn Any + Send>));
-            }
-            (Err(error), Ok(_)) => self.args = Err(error),
-            (_, Err(_)) => {}
-        }
+        self.args.push(value);
         self
     }
 
@@ -137,12 +128,7 @@ impl<T: ActorType> ActorInit<T> {
 
     /// How much of a named resource it holds for life.
     pub fn resource(mut self, name: &str, amount: f64) -> Self {
-        match Amount::from_f64(amount) {
-            Some(amount) => self.resources = self.resources.with(name, amount),
-            None => {
-                self.args = Err(Error::new(TaskErrorKind::Unschedulable, format!("{amount} {name} is no amount")));
-            }
-        }
+        self.args.resource(&mut self.resources, name, amount);
         self
     }
 
@@ -197,11 +183,12 @@ impl<T: ActorType> ActorInit<T> {
         let class = ActorClass::find(T::CLASS)?;
         self.options.checkpointed = class.checkpoint.is_some();
         validate(T::CLASS, &self.options)?;
+        let (args, held) = self.args.finish()?;
         let task = TaskSpec {
             id: context.new_task(),
             label: self.label.unwrap_or_else(|| short(T::CLASS)),
             class: intern(T::CLASS, self.resources, self.placement, None),
-            args: self.args?,
+            args,
             returns: 0,
             retries: Retries::default(),
             replay: Replay::Accept,
@@ -211,7 +198,7 @@ impl<T: ActorType> ActorInit<T> {
         let (actor, options) = (spec.id(), CallOptions::from(&spec.options));
         let detached = spec.options.detached;
         context.send_actors(ActorInput::Create(spec, reply))?;
-        drop(self.held);
+        drop(held);
         let life = (!detached).then(|| ObjectRef::adopt(actor.life(), context.detached_from_task()));
         Ok(Actor::new(Handle::new(context, actor, options, life)))
     }

@@ -1,11 +1,12 @@
 //! Describing and submitting a task.
 
+use super::arguments::Arguments;
 use super::context::Context;
 use super::function::encoded;
 use super::reference::ObjectRef;
 use crate::Error;
-use mobula_protocol::{Amount, Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
-use mobula_protocol::{Streaming, TaskErrorKind, TaskId, TaskSpec};
+use mobula_protocol::{Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
+use mobula_protocol::{Streaming, TaskId, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -52,9 +53,7 @@ pub struct Streamed<T>(PhantomData<T>);
 pub struct TaskCall<R> {
     function: &'static str,
     label: Option<Arc<str>>,
-    args: Result<Vec<Arg>, Error>,
-    /// Keeps reference arguments alive until the owner has counted the task as their user.
-    held: Vec<Box<dyn std::any::Any + Send>>,
+    args: Arguments,
     resources: Resources,
     placement: Placement,
     share: Option<Share>,
@@ -72,8 +71,7 @@ impl<R> TaskCall<R> {
         Self {
             function,
             label: None,
-            args: Ok(Vec::new()),
-            held: Vec::new(),
+            args: Arguments::new(),
             resources: Resources::cpus(1),
             placement: Placement::Any,
             share: None,
@@ -87,14 +85,7 @@ impl<R> TaskCall<R> {
 
     /// Adds the next argument.
     pub fn arg<T: 'static>(mut self, value: impl IntoArg<T>) -> Self {
-        match (value.into_arg(), &mut self.args) {
-            (Ok((arg, held)), Ok(args)) => {
-                args.push(arg);
-                self.held.extend(held.map(|held| Box::new(held) as Box<dyn std::any::Any + Send>));
-            }
-            (Err(error), Ok(_)) => self.args = Err(error),
-            (_, Err(_)) => {}
-        }
+        self.args.push(value);
         self
     }
 
@@ -119,12 +110,7 @@ impl<R> TaskCall<R> {
 
     /// How much of a named resource it holds while it runs.
     pub fn resource(mut self, name: &str, amount: f64) -> Self {
-        match Amount::from_f64(amount) {
-            Some(amount) => self.resources = self.resources.with(name, amount),
-            None => {
-                self.args = Err(Error::new(TaskErrorKind::Unschedulable, format!("{amount} {name} is no amount")));
-            }
-        }
+        self.args.resource(&mut self.resources, name, amount);
         self
     }
 
@@ -198,9 +184,10 @@ impl<R> TaskCall<R> {
         let share = self.share.map(Arc::new).or_else(|| context.share().cloned());
         let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
-        let (args, retries, replay) = (self.args?, self.retries, self.replay);
+        let (args, held) = self.args.finish()?;
+        let (retries, replay) = (self.retries, self.replay);
         let id = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay, stream })?;
-        drop(self.held);
+        drop(held);
         Ok(id)
     }
 }

@@ -2,6 +2,7 @@
 
 mod actor;
 mod actor_init;
+mod arguments;
 mod call;
 mod context;
 mod function;
