@@ -166,7 +166,8 @@ impl TaskSpec {
 
 /// Why an object cannot be rebuilt. The names are Ray's reason codes (`exceptions.py`, 2.60). Ray's BORROWED has no
 /// counterpart: a borrower asks the owner, and is told the owner's reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum UnreconstructableReason {
     /// The loss budget is used up.
     MaxAttempts,
@@ -182,21 +183,8 @@ pub enum UnreconstructableReason {
     TaskCancelled,
 }
 
-impl fmt::Display for UnreconstructableReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MaxAttempts => "MAX_ATTEMPTS",
-            Self::RetriesDisabled => "RETRIES_DISABLED",
-            Self::LineageEvicted => "LINEAGE_EVICTED",
-            Self::Put => "PUT",
-            Self::Freed => "FREED",
-            Self::TaskCancelled => "TASK_CANCELLED",
-        })
-    }
-}
-
 /// What went wrong, for programs to match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 pub enum TaskErrorKind {
     /// The task's own code returned an error or panicked, or an argument of it could not be had (see the cause).
     TaskFailed,
@@ -241,27 +229,7 @@ pub enum TaskErrorKind {
 impl TaskErrorKind {
     /// The word scenario files and reports use.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::TaskFailed => "TaskFailed",
-            Self::WorkerCrashed => "WorkerCrashed",
-            Self::NodeDied => "NodeDied",
-            Self::Cancelled => "Cancelled",
-            Self::OwnerDied => "OwnerDied",
-            Self::Unreconstructable(_) => "Unreconstructable",
-            Self::NondeterministicReplay => "NondeterministicReplay",
-            Self::ReplayMismatch => "ReplayMismatch",
-            Self::Freed => "Freed",
-            Self::StoreFull => "StoreFull",
-            Self::OutOfDisk => "OutOfDisk",
-            Self::Unschedulable => "Unschedulable",
-            Self::UnknownFunction => "UnknownFunction",
-            Self::WrongType => "WrongType",
-            Self::GetTimeout => "GetTimeout",
-            Self::Disconnected => "Disconnected",
-            Self::ActorDied(_) => "ActorDied",
-            Self::ActorUnavailable => "ActorUnavailable",
-            Self::TooManyPending => "TooManyPending",
-        }
+        self.into()
     }
 
     /// Whether asking again later can give another answer.

@@ -170,7 +170,8 @@ pub enum End {
 }
 
 /// Why an actor is dead, for programs to match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum ActorDeath {
     /// Its constructor failed, or an argument of it could not be had.
     Init,
@@ -197,18 +198,7 @@ pub enum ActorDeath {
 impl ActorDeath {
     /// The reason code that scenario files and messages use.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::Init => "INIT",
-            Self::Crashed => "CRASHED",
-            Self::NodeDied => "NODE_DIED",
-            Self::Killed => "KILLED",
-            Self::OutOfScope => "OUT_OF_SCOPE",
-            Self::OwnerDied => "OWNER_DIED",
-            Self::Unschedulable => "UNSCHEDULABLE",
-            Self::NameTaken => "NAME_TAKEN",
-            Self::Checkpoint => "CHECKPOINT",
-            Self::Unknown => "UNKNOWN",
-        }
+        self.into()
     }
 
     /// The error of an actor that died so.

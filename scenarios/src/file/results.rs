@@ -7,6 +7,7 @@ use super::{OneOrMany, dataset};
 use crate::condition::Condition;
 use mobula_runtime::{ActorDeath, ByteSize, TaskErrorKind, UnreconstructableReason};
 use std::collections::BTreeMap;
+use strum::VariantNames;
 use toml::de::DeValue;
 
 impl Read<'_> for ObjectName {
@@ -103,55 +104,15 @@ struct ErrorKind(String);
 
 impl Read<'_> for ErrorKind {
     fn read(item: Item<'_>) -> Result<Self> {
-        use TaskErrorKind::*;
-        let reason = UnreconstructableReason::Put;
-        let kinds = [
-            TaskFailed,
-            WorkerCrashed,
-            NodeDied,
-            Cancelled,
-            OwnerDied,
-            Unreconstructable(reason),
-            NondeterministicReplay,
-            Freed,
-            StoreFull,
-            OutOfDisk,
-            Unschedulable,
-            UnknownFunction,
-            WrongType,
-            GetTimeout,
-            Disconnected,
-            ActorDied(ActorDeath::Killed),
-            ActorUnavailable,
-            TooManyPending,
-        ];
-        word(item, "error kind", &kinds.map(TaskErrorKind::name)).map(Self)
+        word(item, "error kind", TaskErrorKind::VARIANTS).map(Self)
     }
 }
-
-/// How actors die.
-const DEATHS: [ActorDeath; 10] = [
-    ActorDeath::Init,
-    ActorDeath::Crashed,
-    ActorDeath::NodeDied,
-    ActorDeath::Killed,
-    ActorDeath::OutOfScope,
-    ActorDeath::OwnerDied,
-    ActorDeath::Unschedulable,
-    ActorDeath::NameTaken,
-    ActorDeath::Checkpoint,
-    ActorDeath::Unknown,
-];
 
 struct Reason(String);
 
 impl Read<'_> for Reason {
     fn read(item: Item<'_>) -> Result<Self> {
-        use UnreconstructableReason::*;
-        let reasons = [MaxAttempts, RetriesDisabled, LineageEvicted, Put, Freed, TaskCancelled];
-        let mut reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        reasons.extend(DEATHS.iter().map(|death| death.code().to_owned()));
-        let reasons: Vec<&str> = reasons.iter().map(String::as_str).collect();
+        let reasons = [UnreconstructableReason::VARIANTS, ActorDeath::VARIANTS].concat();
         word(item, "reason", &reasons).map(Self)
     }
 }
