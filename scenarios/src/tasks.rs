@@ -173,16 +173,47 @@ pub async fn produce_slowly(context: Context, bytes: u64, seed: u64, time: u64) 
     Value::Bytes(content(bytes, seed))
 }
 
-/// Keeps a cpu busy for `cost`: charged in simulation, spun in the real world.
-#[task]
-pub fn spin(context: Context, cost: u64) -> Value {
-    charge(Nanos(cost));
+/// Yields `items` values of so many bytes, each after `time`, which depend on the seed and their position.
+#[task(stream)]
+pub fn generator(context: Context, items: u64, bytes: u64, seed: u64, time: u64) -> impl Iterator<Item = Value> {
+    (0..items).map(move |index| {
+        busy(&context, Nanos(time));
+        Value::Bytes(content(bytes, seed.wrapping_add(index)))
+    })
+}
+
+/// Yields `items` values of so many bytes in its first execution, and `again` in every later one.
+#[task(stream)]
+pub fn generator_differs(context: Context, items: u64, again: u64, bytes: u64) -> impl Iterator<Item = Value> {
+    let count = if context.attempt() <= 1 { items } else { again };
+    (0..count).map(move |index| Value::Bytes(content(bytes, index)))
+}
+
+/// Yields `items` values of so many bytes, and then fails.
+#[task(stream)]
+pub fn generator_fails(items: u64, bytes: u64) -> impl Iterator<Item = Result<Value, String>> {
+    let item = move |index| match index < items {
+        true => Ok(Value::Bytes(content(bytes, index))),
+        false => Err(format!("failing on purpose after {items} items")),
+    };
+    (0..=items).map(item)
+}
+
+/// Keeps a cpu busy: charged in simulation, spun in the real world.
+fn busy(context: &Context, cost: Nanos) {
+    charge(cost);
     if context.env().world() == WorldKind::Real {
         let began = context.env().now();
-        while context.env().now().saturating_sub(began) < Nanos(cost) {
+        while context.env().now().saturating_sub(began) < cost {
             std::hint::spin_loop();
         }
     }
+}
+
+/// Keeps a cpu busy for `cost`: charged in simulation, spun in the real world.
+#[task]
+pub fn spin(context: Context, cost: u64) -> Value {
+    busy(&context, Nanos(cost));
     Value::Text("spun".to_owned())
 }
 

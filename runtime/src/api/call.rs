@@ -141,7 +141,7 @@ impl<R> TaskCall<R> {
     /// Whose part of a full node it uses: groups share what there is in proportion to their weights (0 counts as 1).
     /// All tasks of a job, say, are one group. Tasks that it submits itself inherit this. Without it, everything that
     /// says nothing is one group of weight 1.
-    pub fn group(mut self, name: &str, weight: u32) -> Self {
+    pub fn share(mut self, name: &str, weight: u32) -> Self {
         let share = self.share.take().unwrap_or_default();
         self.share = Some(Share { group: name.into(), weight: weight.max(1), ..share });
         self

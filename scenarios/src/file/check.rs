@@ -2,6 +2,7 @@
 
 use super::model::*;
 use super::source::{Result, Source, hint};
+use super::stream::Next;
 use mobula_sim::{DRIVER, HEAD};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ type Names = BTreeMap<String, usize>;
 struct Scope {
     nodes: Names,
     objects: Names,
+    streams: Names,
     actors: Names,
     datasets: Names,
 }
@@ -54,8 +56,10 @@ fn gather(steps: &[Step], all: &mut Everything) {
             Action::Put(put) => drop(all.scope.objects.insert(put.name.text.clone(), put.name.line)),
             Action::Submit(submit) => {
                 all.labels.insert(submit.label.clone(), step.line);
-                all.scope.objects.extend(submit.names.iter().map(|name| (name.text.clone(), name.line)));
+                let made = if submit.function.streams { &mut all.scope.streams } else { &mut all.scope.objects };
+                made.extend(submit.names.iter().map(|name| (name.text.clone(), name.line)));
             }
+            Action::Next(Next { name: Some(name), .. }) => drop(all.scope.objects.insert(name.text.clone(), name.line)),
             Action::Actor(actor) => drop(all.scope.actors.insert(actor.name.text.clone(), actor.name.line)),
             Action::Call(CallStep { name: Some(name), .. }) => {
                 all.labels.insert(name.text.clone(), step.line);
@@ -112,16 +116,22 @@ impl Checker<'_> {
                     _ => Ok(()),
                 }
             }
+            Action::Next(next) => {
+                self.known("generator", &scope.streams, &next.stream)?;
+                next.name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
+            }
             Action::Release(names) => names.iter().try_for_each(|name| {
-                if scope.actors.remove(&name.text).is_some() {
+                if scope.actors.remove(&name.text).or_else(|| scope.streams.remove(&name.text)).is_some() {
                     return Ok(());
                 }
                 self.known("object", &scope.objects, name)?;
                 scope.objects.remove(&name.text);
                 Ok(())
             }),
-            Action::Free(names) | Action::Cancel(names) => {
-                names.iter().try_for_each(|name| self.known("object", &scope.objects, name))
+            Action::Free(names) => names.iter().try_for_each(|name| self.known("object", &scope.objects, name)),
+            Action::Cancel(names) => {
+                let mut tasks = names.iter().filter(|name| !scope.streams.contains_key(&name.text));
+                tasks.try_for_each(|name| self.known("object", &scope.objects, name))
             }
             Action::Dataset(dataset) => self.dataset(dataset, scope),
             Action::Parallel(lists) => self.parallel(lists, scope, all),
@@ -144,6 +154,7 @@ impl Checker<'_> {
             }
             scope.nodes.extend(branch.nodes);
             scope.objects.extend(branch.objects);
+            scope.streams.extend(branch.streams);
             scope.actors.extend(branch.actors);
             scope.datasets.extend(branch.datasets);
         }
@@ -159,7 +170,11 @@ impl Checker<'_> {
         if let Place::On(node) | Place::Prefer(node) = &submit.place {
             self.known("node", &scope.nodes, node)?;
         }
-        submit.names.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
+        let (what, names) = match submit.function.streams {
+            true => ("generator", &mut scope.streams),
+            false => ("object", &mut scope.objects),
+        };
+        submit.names.iter().try_for_each(|name| self.define(what, names, name))
     }
 
     fn call(&self, call: &CallStep, scope: &mut Scope) -> Result<()> {
@@ -218,6 +233,7 @@ impl Checker<'_> {
             | Fault::Pause(node)
             | Fault::Resume(node)
             | Fault::Restart(node) => self.machine(&scope.nodes, node),
+            Fault::Drain(node) => self.known("node", &scope.nodes, node),
             Fault::ClockJump { node, .. } => self.machine(&scope.nodes, node),
             Fault::Rpc { nodes, .. } => nodes.iter().try_for_each(|node| self.machine(&scope.nodes, node)),
             Fault::Partition { a, b, .. }

@@ -19,6 +19,7 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "pause", read: |table| table.need("pause").map(Fault::Pause) },
     FaultVerb { word: "resume", read: |table| table.need("resume").map(Fault::Resume) },
     FaultVerb { word: "restart", read: |table| table.need("restart").map(Fault::Restart) },
+    FaultVerb { word: "drain", read: |table| table.need("drain").map(Fault::Drain) },
     FaultVerb { word: "partition", read: links::partition },
     FaultVerb { word: "heal", read: links::heal },
     FaultVerb { word: "hold", read: links::hold },

@@ -11,6 +11,7 @@ mod links;
 mod model;
 mod results;
 mod source;
+mod stream;
 mod submit;
 mod survivable;
 mod table;
@@ -23,6 +24,7 @@ mod tests;
 pub use model::*;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};
+pub use stream::{Next, Then};
 
 use mobula_runtime::{Amount, ByteSize, Labels, MemoryPolicy, Nanos, Resources, WorldKind};
 use source::Source;

@@ -1,5 +1,6 @@
 //! What a scenario file says, typed and checked.
 
+use super::stream::Next;
 pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
 use crate::condition::Condition;
@@ -120,6 +121,8 @@ pub enum Action {
     KillActor(KillActor),
     /// Get results.
     Get(Get),
+    /// Take items from a generator.
+    Next(Next),
     /// Wait for some of several results.
     Wait(Wait),
     /// Drop references.
@@ -213,6 +216,12 @@ pub struct Submit {
     pub retry_exceptions: Option<u32>,
     /// Whether another value is accepted when it runs again.
     pub accept_replay: bool,
+    /// Whose part of a full node it uses: the group's name and weight.
+    pub share: Option<(String, u32)>,
+    /// Who goes first.
+    pub priority: Option<i32>,
+    /// For generators: how many items may exist that nobody has taken.
+    pub backpressure: Option<u32>,
     /// Number of results.
     pub returns: u32,
 }

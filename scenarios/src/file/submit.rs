@@ -33,6 +33,9 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         max_retries: table.get("max_retries")?,
         retry_exceptions: retry_exceptions(table)?,
         accept_replay: accept_replay(table)?,
+        share: share(table)?,
+        priority: table.get("priority")?,
+        backpressure: table.get("backpressure")?,
         returns,
         names,
     };
@@ -42,12 +45,18 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
 
 fn check(table: &Table<'_>, submit: &Submit) -> Result<()> {
     let several = submit.function.params.iter().any(|param| param.kind == Kind::Returns);
-    let names = submit.names.len();
+    let (name, names) = (submit.function.name, submit.names.len());
+    if submit.function.streams && (names != 1 || submit.count > 1 || submit.returns > 1) {
+        let message = format!("`{name}` is a generator: it needs one name in `as`, and no `count` or `returns`");
+        return Err(table.error(message));
+    }
+    if submit.backpressure.is_some() && !submit.function.streams {
+        return Err(table.error(format!("`{name}` is no generator; `backpressure` is for those")));
+    }
     if submit.count == 0 || submit.returns == 0 {
         return Err(table.error("`count` and `returns` must be at least 1"));
     }
     if submit.returns > 1 && !several {
-        let name = submit.function.name;
         return Err(table.error(format!("`{name}` has one result; `produce_many` has as many as `returns` says")));
     }
     if names > 1 && (submit.count > 1 || names != submit.returns as usize) {
@@ -109,6 +118,16 @@ pub(super) fn place(table: &mut Table<'_>) -> Result<Place> {
         (Some(_), Some(_)) => {
             Err(table.error("only one of `on`, `prefer`, `labels` and `strategy` can decide the place"))
         }
+    }
+}
+
+/// `share = "batch", weight = 3`.
+fn share(table: &mut Table<'_>) -> Result<Option<(String, u32)>> {
+    match (table.get::<Name>("share")?, table.get::<u32>("weight")?) {
+        (None, None) => Ok(None),
+        (Some(_), Some(0)) => Err(table.error("`weight` must be at least 1")),
+        (Some(name), weight) => Ok(Some((name.text, weight.unwrap_or(1)))),
+        (None, Some(_)) => Err(table.error("`weight` goes with `share`")),
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::model::*;
 use super::source::{Result, Source};
+use super::stream::Then;
 use mobula_runtime::Nanos;
 use mobula_sim::{ClusterSettings, RpcFault, RpcFaultKind};
 use std::collections::BTreeSet;
@@ -36,6 +37,7 @@ impl<'a> Plan<'a> {
                 Action::Fault(fault) => self.faults.push((step.line, fault)),
                 Action::Parallel(lists) => lists.iter().for_each(|steps| self.steps(steps)),
                 Action::Get(get) => self.expects_errors |= matches!(get.expect, Expect::Error(_)),
+                Action::Next(next) => self.expects_errors |= matches!(next.then, Then::Error(_)),
                 Action::Dataset(dataset) => self.expects_errors |= dataset.expect_error.is_some(),
                 _ => {}
             }

@@ -102,6 +102,13 @@ impl Read<'_> for u32 {
     }
 }
 
+impl Read<'_> for i32 {
+    fn read(item: Item<'_>) -> Result<Self> {
+        let number = i64::read(item)?;
+        i32::try_from(number).or_else(|_| item.is_no("a number closer to zero"))
+    }
+}
+
 impl Read<'_> for f64 {
     fn read(item: Item<'_>) -> Result<Self> {
         let float = item.value.as_float().and_then(|n| n.as_str().parse().ok());

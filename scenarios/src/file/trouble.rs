@@ -74,6 +74,8 @@ pub enum Fault {
         /// How far, in nanoseconds.
         nanos: i64,
     },
+    /// A node takes no more work.
+    Drain(Name),
     /// A node joins.
     AddNode(Node),
     /// A node loses its copy of an object.

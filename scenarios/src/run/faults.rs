@@ -113,6 +113,7 @@ impl Driver {
                 cluster.restart(&node.text).await?;
                 cluster.joined(&[&node.text]).await.map(|()| "joined again")
             }
+            Fault::Drain(node) => cluster.drain(&node.text).await.map(|()| "takes no more work"),
             Fault::Partition { a, b, oneway: false } => cluster.partition(&a.text, &b.text).await.map(|()| "cut"),
             Fault::Partition { a, b, oneway: true } => cluster.partition_oneway(&a.text, &b.text).await.map(|()| "cut"),
             Fault::Heal(None) => cluster.heal_all().await.map(|()| "healed"),

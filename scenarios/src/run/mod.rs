@@ -14,6 +14,7 @@ mod journal;
 mod print;
 mod report;
 mod steps;
+mod streams;
 mod words;
 
 pub use report::{Failure, Outcome, Report};

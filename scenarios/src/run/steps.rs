@@ -40,10 +40,11 @@ impl Driver {
             Action::Call(call) => self.call_actor(call),
             Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
+            Action::Next(next) => self.next(next).await,
             Action::Wait(wait) => self.wait(wait).await,
             Action::Release(names) => self.release(names),
             Action::Free(names) => self.each(names, |object| self.context().free(object), "freed"),
-            Action::Cancel(names) => self.each(names, |object| self.context().cancel(object), "cancelled"),
+            Action::Cancel(names) => self.cancel(names),
             Action::Dataset(dataset) => self.dataset(dataset).await,
             Action::Sleep(time) => {
                 self.cluster.env().sleep(*time).await;
@@ -64,9 +65,13 @@ impl Driver {
     }
 
     fn submit(&self, submit: &Submit) -> Done {
+        if let (true, [name]) = (submit.function.streams, &submit.names[..]) {
+            return self.submit_stream(submit, name);
+        }
         let mut objects = Vec::new();
         for number in 0..submit.count {
-            let call = self.call(submit, number)?;
+            let call = TaskCall::<Many<Value>>::new(submit.function.path).returns(submit.returns);
+            let call = self.call(call, submit, number)?;
             objects.extend(call.submit(self.context()).map_err(|error| failed(&error))?);
         }
         let mut state = self.state();
@@ -81,8 +86,8 @@ impl Driver {
     }
 
     /// The call of the `number`-th of several submissions.
-    fn call(&self, submit: &Submit, number: u64) -> Result<TaskCall<Many<Value>>, Failure> {
-        let mut call = TaskCall::<Many<Value>>::new(submit.function.path).label(&submit.label).returns(submit.returns);
+    pub fn call<R>(&self, call: TaskCall<R>, submit: &Submit, number: u64) -> Result<TaskCall<R>, Failure> {
+        let mut call = call.label(&submit.label);
         for arg in &submit.args {
             call = match arg {
                 Argument::Number(value) => call.arg::<u64>(*value),
@@ -114,6 +119,12 @@ impl Driver {
         }
         if let Some(times) = submit.retry_exceptions {
             call = call.retry_errors(times);
+        }
+        if let Some((group, weight)) = &submit.share {
+            call = call.share(group, *weight);
+        }
+        if let Some(priority) = submit.priority {
+            call = call.priority(priority);
         }
         if submit.accept_replay {
             call = call.accept_replay();
@@ -257,13 +268,14 @@ impl Driver {
 
     fn release(&self, names: &[Name]) -> Done {
         // Taken out of the lock before they are dropped.
+        let streams: Vec<_> = names.iter().filter_map(|name| self.state().streams.remove(&name.text)).collect();
         let actors: Vec<_> = names.iter().filter_map(|name| self.state().actors.remove(&name.text)).collect();
         let dropped: Vec<_> = names.iter().filter_map(|name| self.state().objects.remove(&name.text)).collect();
-        let count: usize = actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
+        let count: usize = streams.len() + actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
         Ok(format!("{count} dropped"))
     }
 
-    fn each(&self, names: &[Name], act: impl Fn(&ObjectRef<Value>) -> Result<(), Error>, done: &str) -> Done {
+    pub fn each(&self, names: &[Name], act: impl Fn(&ObjectRef<Value>) -> Result<(), Error>, done: &str) -> Done {
         let mut count = 0;
         for name in names {
             for object in self.objects(&ObjectName { name: name.clone(), index: None }, 0)? {
@@ -326,7 +338,7 @@ fn same(left: &Result<Value, Error>, right: &Result<Value, Error>) -> bool {
     }
 }
 
-fn is_expected(expected: &ExpectedError, error: &Error) -> bool {
+pub(super) fn is_expected(expected: &ExpectedError, error: &Error) -> bool {
     let reason = reason(error);
     let mut causes = std::iter::successors(error.cause.as_deref(), |error| error.cause.as_deref());
     error.kind.name() == expected.kind

@@ -37,6 +37,7 @@ impl Display for Action {
                 write!(f, "wait for {} of {}", wait.count, list(&wait.objects, ObjectName::to_string))?;
                 wait.timeout.map_or(Ok(()), |timeout| write!(f, " within {timeout}"))
             }
+            Self::Next(next) => write!(f, "next {} of {}", next.count, next.stream.text),
             Self::Release(objects) => write!(f, "release {}", names(objects)),
             Self::Free(objects) => write!(f, "free {}", names(objects)),
             Self::Cancel(objects) => write!(f, "cancel {}", names(objects)),
@@ -110,6 +111,7 @@ impl Display for Fault {
             Self::Pause(node) => write!(f, "pause {}", node.text),
             Self::Resume(node) => write!(f, "resume {}", node.text),
             Self::Restart(node) => write!(f, "restart {}", node.text),
+            Self::Drain(node) => write!(f, "drain {}", node.text),
             Self::Partition { a, b, oneway: false } => write!(f, "partition {} from {}", a.text, b.text),
             Self::Partition { a, b, oneway: true } => write!(f, "partition {} to {}, one way", a.text, b.text),
             Self::Heal(None) => f.write_str("heal all"),

@@ -9,6 +9,8 @@ pub struct Function {
     pub path: &'static str,
     /// Its parameters, in order.
     pub params: &'static [Param],
+    /// Whether it yields its results one by one.
+    pub streams: bool,
 }
 
 /// A parameter of a built-in task.
@@ -53,15 +55,20 @@ const fn bytes() -> Param {
     param("bytes", Kind::Bytes)
 }
 
+const ITEMS: Param = param("items", Kind::Count);
 const X: Param = param("x", Kind::Value);
 const XS: Param = param("xs", Kind::Values);
 
+/// Rows of `name(parameters)`, with `stream` behind those that are generators.
 macro_rules! functions {
-    ($($name:ident($($param:expr),*);)*) => {
+    (@) => { false };
+    (@stream) => { true };
+    ($($name:ident($($param:expr),*) $($stream:ident)?;)*) => {
         &[$(Function {
             name: stringify!($name),
             path: concat!("mobula_scenarios::tasks::", stringify!($name)),
             params: &[$($param),*],
+            streams: functions!(@$($stream)?),
         }),*]
     };
 }
@@ -92,6 +99,9 @@ pub static FUNCTIONS: &[Function] = functions! {
     random_size(seed());
     nondeterministic(bytes());
     allocate(bytes());
+    generator(ITEMS, bytes(), seed(), Param { name: "time", kind: Kind::Time, default: Some(0) }) stream;
+    generator_differs(ITEMS, param("again", Kind::Count), bytes()) stream;
+    generator_fails(ITEMS, bytes()) stream;
 };
 
 /// The built-in task of this name.
