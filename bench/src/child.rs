@@ -2,16 +2,22 @@
 
 #![allow(clippy::disallowed_methods, reason = "a fresh heap needs a fresh process")]
 
-use crate::{actors, store, tasks};
+use crate::figure::Figure;
+use crate::{actors, store, tasks, transfer};
 use mobula_sim::child::{HeadArgs, NodeArgs};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
-/// What the program is when it started itself. Not for people.
+/// What the program is when it started itself, which is not for people, and what is no group of figures.
 #[derive(Debug, clap::Subcommand)]
 pub enum Child {
+    /// Draw a paper's figure again, with our measurements, into its folder in papers/.
+    Figure {
+        /// Which.
+        paper: Figure,
+    },
     /// The head of a real cluster.
     #[command(hide = true)]
     Head(HeadArgs),
@@ -33,6 +39,12 @@ pub enum Child {
         /// How many.
         actors: usize,
     },
+    /// Sends bytes over a plain socket to whoever asks.
+    #[command(hide = true)]
+    RawSend {
+        /// How many at a time.
+        bytes: usize,
+    },
     /// Fills object tables and says how much memory that took besides the objects.
     #[command(hide = true)]
     Metadata {
@@ -47,11 +59,13 @@ impl Child {
     /// Does it.
     pub fn run(self) -> ExitCode {
         let done = match self {
+            Self::Figure { paper } => paper.draw(),
             Self::Head(args) => mobula_sim::child::head(&args).map_err(|why| why.to_string()),
             Self::Node(args) => mobula_sim::child::node(&args).map_err(|why| why.to_string()),
             Self::Queued { tasks } => say(tasks::queued::measure(tasks)),
             Self::Reader(args) => say(store::reader::measure(&args)),
             Self::IdleActors { actors } => say(actors::measure(actors)),
+            Self::RawSend { bytes } => transfer::raw::send(bytes),
             Self::Metadata { objects, tables } => say(store::metadata::measure(objects, tables)),
         };
         match done {

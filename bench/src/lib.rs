@@ -14,6 +14,7 @@ mod baseline;
 mod child;
 mod clock;
 mod codec;
+mod figure;
 mod flights;
 mod group;
 mod lab;
@@ -23,5 +24,6 @@ mod report;
 mod sample;
 mod store;
 mod tasks;
+mod transfer;
 
 pub use program::main;
