@@ -62,7 +62,7 @@ fn with_peer<T>(bytes: usize, act: impl FnOnce(&mut TcpStream) -> io::Result<T>)
         let mut line = String::new();
         let out = peer.0.stdout.take().ok_or_else(|| io::Error::other("the sending process has no output"))?;
         BufReader::new(out).read_line(&mut line)?;
-        let mut stream = TcpStream::connect(line.trim())?;
+        let stream = TcpStream::connect(line.trim())?;
         stream.set_nodelay(true)?;
         Ok(stream)
     };
