@@ -2,7 +2,7 @@
 
 use crate::program::Effort;
 use crate::report::Row;
-use crate::{actors, codec, flights, store, tasks, transfer};
+use crate::{actors, codec, flights, spill, store, tasks, transfer};
 
 /// Figures that are measured together.
 #[derive(Debug)]
@@ -19,11 +19,12 @@ const GROUPS: &[Group] = &[
     Group { name: "store", rows: store::rows },
     Group { name: "codec", rows: codec::rows },
     Group { name: "transfer", rows: transfer::rows },
+    Group { name: "spill", rows: spill::rows },
     Group { name: "flights", rows: flights::rows },
 ];
 
 /// What they measure is not built yet.
-const LATER: &[&str] = &["spill", "recovery", "control", "sim", "data", "predict"];
+const LATER: &[&str] = &["recovery", "control", "sim", "data", "predict"];
 
 /// The group of this name.
 ///

@@ -19,6 +19,13 @@ impl Lab {
         Self::of(Embedded::with(&[node], HeadSettings::default(), 0))
     }
 
+    /// The same with a store of `store` bytes that spills to this directory and nowhere else.
+    pub fn spilling(store: ByteSize, directory: &str) -> Self {
+        let spill = vec![directory.to_owned()];
+        let node = EmbeddedNode { store, spill, ..EmbeddedNode::new("local", crate::machine::cores() as u64) };
+        Self::of(Embedded::with(&[node], HeadSettings::default(), 0))
+    }
+
     fn of(cluster: Result<Embedded, StartError>) -> Self {
         Self { cluster: cluster.map_err(|why| format!("the cluster does not start: {why}")) }
     }

@@ -22,6 +22,7 @@ mod machine;
 mod program;
 mod report;
 mod sample;
+mod spill;
 mod store;
 mod tasks;
 mod transfer;

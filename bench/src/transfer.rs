@@ -71,7 +71,7 @@ fn one(repetitions: usize, bytes: usize) -> Result<Sample, String> {
     let seconds = on(&["A"], bytes, ByteSize::mb(1), move |cluster| async move {
         let context = cluster.context();
         let blob = filled(bytes as u64).on("A").submit(context)?;
-        context.wait(&[blob.clone()], 1, None).await?;
+        context.wait(std::slice::from_ref(&blob), 1, None).await?;
         let mut seconds = Vec::new();
         for _ in 0..=repetitions {
             let watch = Stopwatch::start();
@@ -104,7 +104,7 @@ fn broadcast(repetitions: usize) -> Result<Sample, String> {
             let blob = context.put(&Blob(Bytes::from(vec![7; BROADCAST]))).await?;
             let watch = Stopwatch::start();
             let lengths: Vec<ObjectRef<u64>> =
-                RECEIVERS.iter().map(|node| length(&blob).on(*node).submit(context)).collect::<Result<_, _>>()?;
+                RECEIVERS.iter().map(|node| length(&blob).on(node).submit(context)).collect::<Result<_, _>>()?;
             let lengths = context.get_all(&lengths).await?;
             seconds.push(watch.seconds());
             assert!(lengths.iter().all(|length| *length == BROADCAST as u64), "every byte everywhere");
