@@ -11,12 +11,21 @@
 //! Directories that mean something only as long as one life of one node lasts, such as those of spilled objects, are
 //! [claimed](Disk::claim): the next life on the machine finds those that nobody claims any more and
 //! [removes](Disk::sweep) them.
+//!
+//! In the real world a disk may also be a folder of an object store, named by a URL ([`Disk::within`]). There a file
+//! appears when it is whole, and what was taken is durable at once.
 
 mod claim;
 #[cfg(not(madsim))]
 mod directory;
 mod faults;
+#[cfg(all(feature = "object-store", not(madsim)))]
+mod remote;
+#[cfg(all(not(feature = "object-store"), not(madsim)))]
+#[path = "disk/remote_none.rs"]
+mod remote;
 mod tree;
+mod writer;
 
 use crate::backend::Place;
 use crate::compute::Resource;
@@ -31,6 +40,7 @@ pub use claim::Claim;
 pub(crate) use faults::FaultyDisk;
 pub use faults::{DiskDamage, DiskFaults};
 pub(crate) use tree::Tree;
+pub use writer::FileWriter;
 
 /// The disk of a node; see [`Env::disk`].
 #[derive(Clone, Debug)]
@@ -38,22 +48,45 @@ pub struct Disk {
     env: Env,
     /// See [`Disk::within`].
     root: Option<String>,
+    /// The object store that `root` names, once it was needed; or why it cannot be had.
+    #[cfg(not(madsim))]
+    remote: std::sync::Arc<std::sync::OnceLock<Result<remote::Remote, String>>>,
 }
 
 impl Disk {
     pub(crate) fn new(env: Env) -> Self {
-        Self { env, root: None }
+        Self::at(env, None)
+    }
+
+    fn at(env: Env, root: Option<String>) -> Self {
+        Self {
+            env,
+            root,
+            #[cfg(not(madsim))]
+            remote: Default::default(),
+        }
     }
 
     /// The part of the machine's storage below `root`: in the real world a directory, relative to this disk's unless it
-    /// is absolute, and possibly on another device; in simulation a folder of the machine's one disk. Made when the
-    /// first file is written there.
+    /// is absolute, and possibly on another device, or a folder of an object store (`s3://bucket/folder`); in simulation
+    /// a folder of the machine's one disk. Made when the first file is written there.
     pub fn within(&self, root: &str) -> Self {
         let root = match &self.root {
-            Some(outer) if !root.starts_with('/') => format!("{outer}/{root}"),
+            Some(outer) if !root.starts_with('/') && !is_url(root) => format!("{outer}/{root}"),
             _ => root.to_owned(),
         };
-        Self { env: self.env.clone(), root: Some(root) }
+        Self::at(self.env.clone(), Some(root))
+    }
+
+    /// Whether there can be such a disk at all: in the real world its URL, if it has one, names an object store that this
+    /// program was built for and that the environment says how to reach. Nothing is asked of the store.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn check(&self) -> io::Result<()> {
+        #[cfg(not(madsim))]
+        self.remote()?;
+        Ok(())
     }
 
     /// Replaces the content of `path`, creating it if needed.
@@ -118,6 +151,9 @@ impl Disk {
         match self.env.place() {
             #[cfg(not(madsim))]
             Place::Real(real) => {
+                if let Some(remote) = self.remote()? {
+                    return remote.run(path, op).await;
+                }
                 let dir = self.directory(real.disk_dir())?;
                 let path = path.to_owned();
                 real.compute(move || directory::run(&dir, &path, op).map_err(|e| crate::files::naming(&path, e))).await
@@ -129,6 +165,18 @@ impl Disk {
                 let folder = self.folder();
                 lock(sim.disk()).run(&folder, path, op)
             }
+        }
+    }
+
+    /// The object store behind this disk, if one is: in the real world only.
+    #[cfg(not(madsim))]
+    fn remote(&self) -> io::Result<Option<&remote::Remote>> {
+        match (&self.root, self.env.place()) {
+            (Some(url), Place::Real(_)) if is_url(url) => match self.remote.get_or_init(|| remote::Remote::open(url)) {
+                Ok(remote) => Ok(Some(remote)),
+                Err(why) => Err(io::Error::new(io::ErrorKind::Unsupported, why.clone())),
+            },
+            _ => Ok(None),
         }
     }
 
@@ -150,6 +198,11 @@ impl Disk {
         let trimmed = self.root.as_deref().unwrap_or_default().trim_matches('/');
         if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") }
     }
+}
+
+/// Whether this names a folder of an object store.
+fn is_url(root: &str) -> bool {
+    root.contains("://")
 }
 
 /// One operation on one path.

@@ -17,6 +17,9 @@ pub enum StartError {
     /// The store cannot be had.
     #[error(transparent)]
     Store(StoreError),
+    /// Nothing can be spilled there.
+    #[error("no place to spill to: {0}")]
+    Spill(io::Error),
     /// The port cannot be had.
     #[error("port {0} is in use by another process; take another one, or 0 for any free port")]
     PortInUse(u16),

@@ -17,8 +17,9 @@ pub struct NodeSettings {
     pub store: ByteSize,
     /// What happens to referenced primary copies when it is full.
     pub memory_policy: MemoryPolicy,
-    /// Directories for spilled objects, written to in turn: relative to the node's disk or absolute. With none, nothing
-    /// is spilled, and a full store refuses what does not fit.
+    /// Directories for spilled objects, written to in turn: relative to the node's disk, absolute, or folders of an
+    /// object store (`s3://bucket/folder`, feature `object-store`). With none, nothing is spilled, and a full store
+    /// refuses what does not fit.
     pub spill: Vec<String>,
     /// Results up to this many bytes travel in messages and live with their owner; larger ones stay in the store of the
     /// node that made them. Ray's limit is the same 100 KiB.

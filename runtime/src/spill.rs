@@ -5,7 +5,7 @@
 //! swept when a node starts.
 
 use bytes::{Bytes, BytesMut};
-use mobula_env::{Claim, Disk, Env};
+use mobula_env::{Claim, Disk, Env, FileWriter};
 use mobula_protocol::{ByteSize, Incarnation, Nanos, ObjectId};
 use mobula_store::Region;
 use mobula_store::spill::format::{self, BLOCK, Head};
@@ -89,7 +89,7 @@ impl SpillDisk {
         let objects: Vec<(ObjectId, Bytes)> = batch.objects.iter().map(|(id, view)| (*id, view.bytes())).collect();
         let hashed = objects.clone();
         let heads: Vec<Bytes> = self.0.env.compute(move || heads(file, &hashed)).await;
-        let mut out = Appender { disk, path: file.to_string(), gathered: BytesMut::new() };
+        let mut out = Appender { file: disk.create(&file.to_string()).map_err(failure)?, gathered: BytesMut::new() };
         for ((_, bytes), head) in objects.iter().zip(&heads) {
             out.add(head).await?;
             out.add(bytes).await?;
@@ -98,6 +98,7 @@ impl SpillDisk {
             out.gathered.resize(out.gathered.len() + padding as usize, 0);
         }
         out.flush().await?;
+        out.file.finish().await.map_err(failure)?;
         let mut offset = 0;
         for (id, bytes) in objects {
             let place = Place { file, offset, len: ByteSize(bytes.len() as u64) };
@@ -212,13 +213,12 @@ impl SpilledObject {
 }
 
 /// The end of a file that is being written.
-struct Appender<'a> {
-    disk: &'a Disk,
-    path: String,
+struct Appender {
+    file: FileWriter,
     gathered: BytesMut,
 }
 
-impl Appender<'_> {
+impl Appender {
     async fn add(&mut self, bytes: &Bytes) -> Result<(), SpillFailure> {
         if bytes.len() < GATHER {
             self.gathered.extend_from_slice(bytes);
@@ -227,7 +227,7 @@ impl Appender<'_> {
         self.flush().await?;
         for start in (0..bytes.len()).step_by(PIECE) {
             let piece = bytes.slice(start..bytes.len().min(start + PIECE));
-            self.disk.append(&self.path, piece).await.map_err(failure)?;
+            self.file.append(piece).await.map_err(failure)?;
         }
         Ok(())
     }
@@ -236,7 +236,7 @@ impl Appender<'_> {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        self.disk.append(&self.path, self.gathered.split().freeze()).await.map_err(failure)
+        self.file.append(self.gathered.split().freeze()).await.map_err(failure)
     }
 }
 

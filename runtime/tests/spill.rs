@@ -142,3 +142,11 @@ fn without_directories_or_under_the_policy_that_evicts_a_put_is_refused() {
         });
     }
 }
+
+#[cfg(not(feature = "object-store"))]
+#[test]
+fn a_program_without_object_stores_says_so_when_it_starts() {
+    let node = EmbeddedNode { spill: vec!["s3://bucket/folder".to_owned()], ..EmbeddedNode::new("A", 1) };
+    let why = Embedded::with(&[node], HeadSettings::default(), 1).err().expect("there is nothing to spill to");
+    assert!(why.to_string().contains("s3://bucket/folder") && why.to_string().contains("object-store"), "{why}");
+}

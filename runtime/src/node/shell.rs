@@ -46,9 +46,11 @@ impl Node {
     /// Joins the cluster whose head listens at `head`.
     ///
     /// # Errors
-    /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, the port is in use.
+    /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, a place to spill to
+    /// names no store that can be had, the port is in use.
     pub async fn join(env: &Env, head: &str, settings: NodeSettings) -> Result<Self, StartError> {
         let (inbox, inputs) = mpsc::unbounded_channel();
+        settings.spill.iter().try_for_each(|root| env.disk().within(root).check()).map_err(StartError::Spill)?;
         let objects = Objects::new(env, &settings, inbox.clone()).map_err(StartError::Store)?;
         let service = Arc::new(Service { inbox: inbox.clone() });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
