@@ -4,7 +4,7 @@ use super::*;
 use crate::member::{ClusterView, Member, NodeView};
 use crate::{
     Arg, Attempt, FunctionId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources, Retries,
-    SchedulingClass, TaskId, TaskOutcome, TaskSpec,
+    SchedulingClass, Share, TaskId, TaskOutcome, TaskSpec,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +33,10 @@ enum Happening {
     /// This node dies; the others hear of it later.
     Crash,
     Verdict(Incarnation),
+    /// The owner no longer wants this task of its own.
+    Cancel {
+        seq: u64,
+    },
 }
 
 /// A task as its owner remembers it.
@@ -41,6 +45,8 @@ struct Owned {
     attempt: Attempt,
     at: Option<Incarnation>,
     done: bool,
+    /// Done because it was cancelled: whatever is still reported of it is ignored.
+    cancelled: bool,
     /// A lease on the owner's node whose running task waits for this one.
     waited_by: Option<(LeaseId, TaskId, Attempt)>,
     /// Levels of tasks it starts and waits for, one below the other.
@@ -74,18 +80,33 @@ struct World {
 
 impl World {
     fn new(seed: u64, cpus: &[u64], failing: u64) -> Self {
-        let class = |name, resources, placement| {
-            Arc::new(SchedulingClass { function: FunctionId::from(name), resources, placement, share: None })
+        let class = |name, resources, placement| SchedulingClass {
+            function: FunctionId::from(name),
+            resources,
+            placement,
+            share: None,
         };
+        let share = |group: &str, weight, priority| Share { group: group.into(), weight, priority };
+        let zone = [("zone".to_owned(), "z1".to_owned())];
         let classes = vec![
             class("f", Resources::cpus(1), Placement::Any),
             class("g", Resources::cpus(2), Placement::Spread),
             class("h", Resources::none(), Placement::Any),
             class("k", Resources::none().with("cpu", crate::Amount(2_500)), Placement::Any),
+            class("l", Resources::cpus(1), Placement::Labels(zone.into())),
+            class("m", Resources::cpus(1), Placement::Node { name: "N1".into(), soft: false }),
+            class("n", Resources::cpus(1), Placement::Node { name: "N2".into(), soft: true }),
+            SchedulingClass { share: Some(share("a", 3, 0).into()), ..class("o", Resources::cpus(1), Placement::Any) },
+            SchedulingClass {
+                share: Some(share("b", 1, 1).into()),
+                ..class("p", Resources::cpus(1), Placement::Spread)
+            },
         ];
+        let classes = classes.into_iter().map(Arc::new).collect();
         let node = |(cpus, id): (&u64, u32)| {
             let me = Incarnation::new(id, id);
-            let (name, total, labels) = (format!("N{id}"), Resources::cpus(*cpus), Default::default());
+            let (name, total) = (format!("N{id}"), Resources::cpus(*cpus));
+            let labels = [("zone".to_owned(), format!("z{}", id % 2))].into();
             let member = Member { incarnation: me, name, rpc: String::new(), bulk: String::new(), total, labels };
             Node {
                 me,
@@ -126,7 +147,7 @@ impl World {
 
     fn submit(&mut self, node: usize, class: usize, nest: u32, waited_by: Option<(LeaseId, TaskId, Attempt)>) {
         let seq = self.nodes[node].tasks.len() as u64 + 1;
-        let owned = Owned { class, attempt: Attempt(0), at: None, done: false, waited_by, nest };
+        let owned = Owned { class, attempt: Attempt(0), at: None, done: false, cancelled: false, waited_by, nest };
         self.nodes[node].tasks.insert(seq, owned);
         self.enqueue(node, seq);
     }
@@ -284,22 +305,41 @@ impl World {
                 let handed_back = matches!(outcome, TaskOutcome::HandedBack(_));
                 self.dispatch(n, dispatch::Event::Finished { lease, task, spent, started: !handed_back });
                 let owned = self.nodes[n].tasks.get_mut(&task.seq).expect("an owned task");
-                if owned.attempt != attempt {
+                if owned.attempt != attempt || owned.cancelled {
                     return;
                 }
                 assert!(!owned.done && owned.at == Some(from), "reported once, by who had it");
                 if !matches!(outcome, TaskOutcome::Returned(_)) {
                     return self.enqueue(n, task.seq);
                 }
-                owned.done = true;
-                if let Some((lease, task, attempt)) = owned.waited_by {
-                    self.executor(n, executor::Event::Unblocked { lease });
-                    self.local(n, local::Event::Unblocked { lease });
-                    self.work_over(n, lease, task, attempt);
-                }
+                self.over(n, task.seq);
             }
+            Message::CancelTask { task, attempt, .. } => self.executor(n, executor::Event::Cancel { task, attempt }),
             _ => {}
         }
+    }
+
+    /// A task is done; a task that waits for it goes on.
+    fn over(&mut self, n: usize, seq: u64) {
+        let owned = self.nodes[n].tasks.get_mut(&seq).expect("an owned task");
+        owned.done = true;
+        if let Some((lease, task, attempt)) = owned.waited_by {
+            self.executor(n, executor::Event::Unblocked { lease });
+            self.local(n, local::Event::Unblocked { lease });
+            self.work_over(n, lease, task, attempt);
+        }
+    }
+
+    fn cancel(&mut self, n: usize, seq: u64) {
+        let me = self.nodes[n].me;
+        let Some(owned) = self.nodes[n].tasks.get_mut(&seq).filter(|owned| !owned.done) else { return };
+        owned.cancelled = true;
+        let (task, attempt, at) = (TaskId { owner: me, seq }, owned.attempt, owned.at);
+        match at {
+            None => self.dispatch(n, dispatch::Event::Dequeue { task }),
+            Some(at) => self.send(me, at, Message::CancelTask { task, attempt, recursive: false }),
+        }
+        self.over(n, seq);
     }
 
     fn view(&mut self) {
@@ -354,6 +394,7 @@ impl World {
             Happening::View => self.view(),
             Happening::Crash => self.crash(n),
             Happening::Verdict(dead) => self.verdict(n, dead),
+            Happening::Cancel { seq } => self.cancel(n, seq),
         }
     }
 
@@ -399,19 +440,23 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// With random delays, crashes of workers, missing arguments, tasks that wait for tasks of their own, and the death
-    /// of a node: every task of a living owner finishes, and then nothing is leased, queued or used anywhere.
+    /// With random delays, placements and shares, crashes of workers, missing arguments, tasks that wait for tasks of
+    /// their own, cancels, and the death of a node: every task of a living owner finishes, and then nothing is leased, queued or used anywhere.
     #[test]
     fn everything_finishes_and_nothing_leaks(
         seed in any::<u64>(),
         cpus in prop::collection::vec(2u64..4, 1..5),
-        tasks in prop::collection::vec((0usize..4, 0usize..4, 0u32..4, 0u64..30_000), 1..60),
+        tasks in prop::collection::vec((0usize..4, 0usize..9, 0u32..4, 0u64..30_000), 1..60),
+        cancels in prop::collection::vec((0usize..4, 1u64..30, 0u64..40_000), 0..6),
         failing in 0u64..30,
         crash in prop::option::of(0u64..40_000),
     ) {
         let mut world = World::new(seed, &cpus, failing);
         if let Some(at) = crash.filter(|_| cpus.len() > 1) {
             world.schedule(Nanos::micros(at), cpus.len() - 1, Happening::Crash);
+        }
+        for (node, seq, at) in cancels {
+            world.schedule(Nanos::micros(at), node % cpus.len(), Happening::Cancel { seq });
         }
         let mut tasks = tasks;
         tasks.sort_by_key(|(.., at)| *at);

@@ -1,9 +1,9 @@
+mod model;
+
 use super::*;
 use crate::member::{Member, NodeLoad, NodeView};
 use crate::sched::Hybrid;
 use crate::{FunctionId, Placement, TaskErrorKind};
-use proptest::prelude::*;
-use std::collections::VecDeque;
 
 const ME: OwnerId = Incarnation { node: NodeId(9), epoch: Epoch(9) };
 
@@ -253,130 +253,4 @@ fn a_million_queued_tasks_can_be_dequeued() {
     }
     assert!(out.is_empty() && dispatch.queued() == 0);
     dispatch.check().expect("invariants");
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Enqueue { class: usize, near: u32 },
-    Dequeue(u64),
-    Answer { nth: usize, how: u8 },
-    Finish { nth: usize, micros: u64, started: bool },
-    Die(u32),
-    See(u64),
-    Wait(u64),
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = prop_oneof![
-        8 => (0usize..4, 0u32..5).prop_map(|(class, near)| Op::Enqueue { class, near }),
-        1 => (0u64..60).prop_map(Op::Dequeue),
-        6 => (any::<usize>(), 0u8..6).prop_map(|(nth, how)| Op::Answer { nth, how }),
-        6 => (any::<usize>(), 1u64..900, prop::bool::weighted(0.9))
-            .prop_map(|(nth, micros, started)| Op::Finish { nth, micros, started }),
-        1 => (1u32..30).prop_map(Op::Die),
-        1 => (0u64..4).prop_map(Op::See),
-        2 => (0u64..9_000).prop_map(Op::Wait),
-    ];
-    prop::collection::vec(op, 1..200)
-}
-
-proptest! {
-    /// Against nodes that answer in any order and way: a queued task leaves the queue exactly once, requests stay
-    /// within the cap, the depth bound holds, and when grants flow at the end everything is assigned and every lease
-    /// goes back.
-    #[test]
-    fn every_task_is_assigned_once(ops in ops()) {
-        let classes = [class("f", 1), class("g", 2), class("h", 0), bound("f", 1, Placement::Spread)];
-        let mut rig = Rig::new(&[(1, 3, 3), (2, 3, 3), (3, 3, 3), (4, 3, 3)]);
-        let mut alive = BTreeSet::from([1, 2, 3, 4]);
-        let mut asked: BTreeMap<u64, (u32, u8)> = BTreeMap::new();
-        let mut held: BTreeMap<u64, (u32, VecDeque<u64>)> = BTreeMap::new();
-        let mut queued: BTreeMap<u64, usize> = BTreeMap::new();
-        let mut kinds: BTreeMap<u64, usize> = BTreeMap::new();
-        let (mut seq, mut version, mut used) = (0, 1, BTreeSet::new());
-        let mut tail = vec![Op::See(3)];
-        (0..400).for_each(|_| tail.extend([
-            Op::Answer { nth: 0, how: 0 }, Op::Finish { nth: 0, micros: 100, started: true }, Op::Wait(6_000),
-        ]));
-        for op in ops.into_iter().chain(tail) {
-            let event = match op {
-                Op::Enqueue { class, near } => {
-                    seq += 1;
-                    queued.insert(seq, class);
-                    kinds.insert(seq, class);
-                    let near = if near == 0 { vec![] } else { vec![(NodeId(near), ByteSize(9))] };
-                    Event::Enqueue { task: task(seq), class: classes[class].clone(), near }
-                }
-                Op::Dequeue(seq) => {
-                    queued.remove(&seq);
-                    Event::Dequeue { task: task(seq) }
-                }
-                Op::Answer { nth, how } => {
-                    let nth = asked.iter().nth(nth % asked.len().max(1));
-                    let Some((l, (at, hops))) = nth.map(|(l, a)| (*l, *a)) else { continue };
-                    asked.remove(&l);
-                    match how {
-                        0..4 => {
-                            held.insert(l, (at, VecDeque::new()));
-                            Event::Granted { lease: lease(l), by: node(at) }
-                        }
-                        4 if hops < MAX_HOPS => Event::Spillback { lease: lease(l), to: node(1 + at % 4) },
-                        _ => Event::Refused { lease: lease(l), why: Refusal::Draining, by: node(at) },
-                    }
-                }
-                Op::Finish { nth, micros, started } => {
-                    let busy = held.iter().filter(|(_, (_, tasks))| !tasks.is_empty());
-                    let busy: Vec<_> = busy.map(|(l, _)| *l).collect();
-                    let Some(l) = busy.get(nth % busy.len().max(1)) else { continue };
-                    let Some(t) = held.get_mut(l).and_then(|(_, tasks)| tasks.pop_front()) else { continue };
-                    Event::Finished { lease: lease(*l), task: task(t), spent: Nanos::micros(micros), started }
-                }
-                Op::Die(n) if n == 1 || !alive.contains(&n) => continue,
-                Op::Die(n) => {
-                    alive.remove(&n);
-                    asked.retain(|_, (at, _)| *at != n);
-                    held.retain(|_, (at, _)| *at != n);
-                    Event::NodeDied(node(n))
-                }
-                Op::See(free) => {
-                    version += 1;
-                    let nodes: Vec<_> = alive.iter().map(|id| (*id, 3, free)).collect();
-                    Event::View(view(version, &nodes))
-                }
-                Op::Wait(micros) => {
-                    rig.now += Nanos::micros(micros);
-                    Event::Tick
-                }
-            };
-            for effect in rig.step(event) {
-                match effect {
-                    Effect::Request { to, lease, hops, .. } => {
-                        prop_assert!(alive.contains(&to.node.0) && hops <= MAX_HOPS);
-                        prop_assert!(used.insert(lease.seq) || hops > 0, "a lease id used twice");
-                        asked.insert(lease.seq, (to.node.0, hops));
-                    }
-                    Effect::Return { lease, .. } => {
-                        let tasks = held.remove(&lease.seq).map_or(0, |(_, tasks)| tasks.len());
-                        prop_assert_eq!(tasks, 0, "returned with tasks in flight");
-                        asked.remove(&lease.seq);
-                    }
-                    Effect::Assign { task, lease, .. } => {
-                        prop_assert!(queued.remove(&task.seq).is_some(), "assigned without being queued");
-                        let (_, tasks) = held.get_mut(&lease.seq).expect("a held lease");
-                        tasks.push_back(task.seq);
-                        prop_assert!(tasks.len() <= MAX_DEPTH);
-                        prop_assert!(tasks.iter().all(|t| kinds[t] == kinds[&task.seq]), "a lease serves one class");
-                    }
-                    Effect::Unschedulable { .. } => prop_assert!(false, "no affinity here"),
-                }
-            }
-            prop_assert_eq!(rig.dispatch.queued(), queued.len());
-            // Four classes; the cap per class is its slots, or one.
-            let slots = (alive.len() * (3 + 1 + 16 + 3)) + 4;
-            prop_assert!(asked.len() <= slots, "{} requests out", asked.len());
-        }
-        prop_assert!(queued.is_empty(), "stuck: {queued:?}");
-        prop_assert!(asked.is_empty() && held.is_empty(), "leaked: {asked:?} {held:?}");
-        prop_assert_eq!(rig.dispatch.leases().count(), 0);
-    }
 }

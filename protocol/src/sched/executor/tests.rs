@@ -1,6 +1,9 @@
+//! Examples, and a model test with random pushes, workers and cancels.
+
+mod model;
+
 use super::*;
 use crate::{Arg, Epoch, FunctionId, Incarnation, NodeId, Placement, Replay, Resources, Retries, SchedulingClass};
-use proptest::prelude::*;
 
 const OWNER: OwnerId = Incarnation { node: NodeId(9), epoch: Epoch(9) };
 const FIRST: Attempt = Attempt(1);
@@ -147,123 +150,4 @@ fn a_start_is_reported_once_and_only_for_what_still_runs() {
     let stop = Effect::StopWorker { lease: lease(1) };
     assert_eq!(step(&mut executor, Event::OwnerDied(OWNER)), [stop]);
     assert!(step(&mut executor, finish(2)).is_empty() && executor.is_empty());
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Push { lease: u64, refs: bool },
-    Ready(u64),
-    Unavailable(u64),
-    Work(u64),
-    Cancel(u64),
-    Skip(u64),
-    Blocked(u64),
-    Unblocked(u64),
-    End(u64),
-    Flush,
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let t = 0u64..40;
-    let op = prop_oneof![
-        6 => (0u64..4, any::<bool>()).prop_map(|(lease, refs)| Op::Push { lease, refs }),
-        4 => t.clone().prop_map(Op::Ready),
-        1 => t.clone().prop_map(Op::Unavailable),
-        6 => (0u64..3).prop_map(Op::Work),
-        2 => t.clone().prop_map(Op::Cancel),
-        2 => t.prop_map(Op::Skip),
-        1 => (0u64..3).prop_map(Op::Blocked),
-        1 => (0u64..3).prop_map(Op::Unblocked),
-        1 => (0u64..20).prop_map(Op::End),
-        1 => Just(Op::Flush),
-    ];
-    prop::collection::vec(op, 1..150)
-}
-
-proptest! {
-    /// With workers that take from their queues at any time: one report per push, in the order of the starts; no start
-    /// before the arguments or after a hand-back; nothing left when all is worked off.
-    #[test]
-    fn every_push_is_answered_once_and_in_order(ops in ops()) {
-        let mut executor = Executor::new();
-        let mut workers: BTreeMap<u64, VecDeque<u64>> = BTreeMap::new();
-        let (mut pushed, mut ready, mut done) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        let mut skips = BTreeSet::new();
-        let mut lost = BTreeSet::new();
-        for l in 0..3 {
-            step(&mut executor, Event::Leased { lease: lease(l) });
-            workers.insert(l, VecDeque::new());
-        }
-        let tail = (0..3).map(Op::Unblocked).chain((0..200).map(Op::Ready)).chain((0..600).map(|n| Op::Work(n % 3)));
-        for op in ops.into_iter().chain(tail) {
-            let running = |workers: &BTreeMap<u64, VecDeque<u64>>, t| {
-                workers.values().any(|queue| queue.front() == Some(&t))
-            };
-            let event = match op {
-                Op::Push { lease: l, refs } => {
-                    let seq = pushed.len() as u64;
-                    pushed.insert(seq, l);
-                    if !refs {
-                        ready.insert(seq);
-                    }
-                    push(l, seq, if refs { &[900] } else { &[] })
-                }
-                Op::Ready(t) => {
-                    ready.insert(t);
-                    Event::ArgsReady { task: task(t), attempt: FIRST }
-                }
-                Op::Unavailable(t) => {
-                    Event::ArgUnavailable { task: task(t), attempt: FIRST, object: task(900).result(0) }
-                }
-                Op::Work(l) => match workers.get_mut(&l).and_then(VecDeque::pop_front) {
-                    Some(t) => finish(t),
-                    None => continue,
-                },
-                Op::Cancel(t) => Event::Cancel { task: task(t), attempt: FIRST },
-                Op::Skip(t) if skips.contains(&t) && !running(&workers, t) => {
-                    let before: usize = workers.values().map(VecDeque::len).sum();
-                    workers.values_mut().for_each(|queue| queue.retain(|queued| *queued != t));
-                    if before == workers.values().map(VecDeque::len).sum() {
-                        continue;
-                    }
-                    Event::Skipped { task: task(t), attempt: FIRST }
-                }
-                Op::Skip(_) => continue,
-                Op::Blocked(l) => Event::Blocked { lease: lease(l) },
-                Op::Unblocked(l) => Event::Unblocked { lease: lease(l) },
-                Op::End(l) if l >= 3 => continue,
-                Op::End(l) => {
-                    workers.remove(&l);
-                    lost.extend(pushed.iter().filter(|(t, at)| **at == l && !done.contains_key(*t)).map(|(t, _)| *t));
-                    Event::LeaseEnded { lease: lease(l) }
-                }
-                Op::Flush => Event::Flush,
-            };
-            for effect in step(&mut executor, event) {
-                match effect {
-                    Effect::Start { lease, spec, .. } => {
-                        let t = spec.id.seq;
-                        prop_assert!(ready.contains(&t) && !done.contains_key(&t));
-                        workers.get_mut(&lease.seq).expect("a live lease").push_back(t);
-                    }
-                    Effect::Skip { task, .. } => {
-                        skips.insert(task.seq);
-                    }
-                    Effect::Report { message: Message::TaskDone { task, outcome, .. }, .. } => {
-                        prop_assert!(done.insert(task.seq, outcome).is_none(), "reported twice");
-                        prop_assert!(!workers.values().flatten().any(|t| *t == task.seq), "answered, and still to run");
-                    }
-                    Effect::Report { message: Message::TaskStarted { task, .. }, .. } => {
-                        prop_assert!(running(&workers, task.seq), "reported as started while it waits");
-                    }
-                    Effect::Report { .. } => prop_assert!(false, "some other message"),
-                    Effect::Want { .. } | Effect::Unwant { .. } | Effect::StopWorker { .. } => {}
-                }
-            }
-        }
-        for t in pushed.keys() {
-            prop_assert!(done.contains_key(t) != lost.contains(t), "task {} answered xor its lease is gone", t);
-        }
-        prop_assert!(executor.is_empty());
-    }
 }

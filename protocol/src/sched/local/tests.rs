@@ -1,8 +1,9 @@
+mod model;
+
 use super::*;
 use crate::member::NodeView;
 use crate::sched::Hybrid;
-use crate::{Amount, FunctionId, Placement};
-use proptest::prelude::*;
+use crate::{FunctionId, Placement};
 
 fn member(id: u32, cpus: u64) -> Member {
     Member {
@@ -170,112 +171,6 @@ fn a_large_request_is_overtaken_a_bounded_number_of_times() {
     }
     assert!(overtaken <= MAX_PASSED, "overtaken {overtaken} times");
     assert!(matches!(local.leases[&lease(1, 1)].state, State::Granted));
-}
-
-/// What the test does next; numbers are taken modulo what exists.
-#[derive(Clone, Debug)]
-enum Op {
-    Ask { owner: u32, cpus: u64, tenths: u64, hops: u8 },
-    Return(usize),
-    Block(usize),
-    Unblock(usize),
-    Die(u32),
-    See(Vec<u64>),
-}
-
-fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = prop_oneof![
-        6 => (0u32..4, 0u64..4, 0u64..10, 0u8..6)
-            .prop_map(|(owner, cpus, tenths, hops)| Op::Ask { owner, cpus, tenths, hops }),
-        5 => any::<usize>().prop_map(Op::Return),
-        2 => any::<usize>().prop_map(Op::Block),
-        2 => any::<usize>().prop_map(Op::Unblock),
-        1 => (0u32..8).prop_map(Op::Die),
-        1 => prop::collection::vec(0u64..3, 2).prop_map(Op::See),
-    ];
-    prop::collection::vec(op, 1..120)
-}
-
-proptest! {
-    /// Against a plain record of what was asked, granted and given back: nothing is granted twice, above capacity or to
-    /// the dead; every request is answered once; and when everything is returned the node is free.
-    #[test]
-    fn keeps_its_promises(ops in ops(), total in 1u64..5) {
-        let mut local = local(total);
-        let mut asked: BTreeMap<LeaseId, Resources> = BTreeMap::new();
-        let (mut waiting, mut running, mut blocked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let (mut answered, mut dead) = (BTreeSet::new(), BTreeSet::new());
-        let (mut version, mut seq) = (0, 0);
-        let drain_all = std::iter::repeat_n(Op::Return(0), 200);
-        for op in ops.into_iter().chain(drain_all) {
-            let nth = |set: &BTreeSet<LeaseId>, n: usize| set.iter().nth(n % set.len().max(1)).copied();
-            let event = match op {
-                Op::Ask { owner, cpus, tenths, hops } => {
-                    seq += 1;
-                    let need = Resources::none().with("cpu", Amount(cpus * 10_000 + tenths * 1_000));
-                    let lease = lease(owner, seq);
-                    asked.insert(lease, need.clone());
-                    waiting.insert(lease);
-                    Event::Request { from: lease.owner, lease, class: class(need), hops }
-                }
-                Op::Return(n) => {
-                    let all: BTreeSet<_> = waiting.iter().chain(&running).chain(&blocked).copied().collect();
-                    let Some(lease) = nth(&all, n) else { continue };
-                    for set in [&mut waiting, &mut running, &mut blocked] {
-                        set.remove(&lease);
-                    }
-                    Event::Return { lease }
-                }
-                Op::Block(n) => {
-                    let Some(lease) = nth(&running, n) else { continue };
-                    running.remove(&lease);
-                    blocked.insert(lease);
-                    Event::Blocked { lease }
-                }
-                Op::Unblock(n) => {
-                    let Some(lease) = nth(&blocked, n) else { continue };
-                    blocked.remove(&lease);
-                    running.insert(lease);
-                    Event::Unblocked { lease }
-                }
-                Op::Die(n) if n >= 4 => continue,
-                Op::Die(n) => {
-                    dead.insert(owner(n));
-                    for set in [&mut waiting, &mut running, &mut blocked] {
-                        set.retain(|lease: &LeaseId| lease.owner != owner(n));
-                    }
-                    Event::OwnerDied(owner(n))
-                }
-                Op::See(free) => {
-                    version += 1;
-                    let Event::View(view) = view(&[(2, 2, free[0]), (3, 2, free[1])]) else { unreachable!() };
-                    let mut view = (*view).clone();
-                    view.nodes.iter_mut().for_each(|node| node.load.version = version);
-                    Event::View(Arc::new(view))
-                }
-            };
-            for effect in step(&mut local, event) {
-                match effect {
-                    Effect::Grant { to, lease } => {
-                        prop_assert!(waiting.remove(&lease) && answered.insert(lease) && to == lease.owner);
-                        prop_assert!(!dead.contains(&to));
-                        running.insert(lease);
-                        let sum: u64 = running.iter().map(|lease| asked[lease].get("cpu").0).sum();
-                        prop_assert!(asked[&lease].is_empty() || sum <= total * 10_000, "a grant above capacity");
-                    }
-                    Effect::Spillback { lease, .. } | Effect::Refuse { lease, .. } => {
-                        prop_assert!(waiting.remove(&lease) && answered.insert(lease));
-                    }
-                    Effect::Ended { .. } | Effect::LoadChanged(_) => {}
-                }
-            }
-            let known: BTreeSet<_> = waiting.iter().chain(&running).chain(&blocked).copied().collect();
-            prop_assert_eq!(local.leases().collect::<BTreeSet<_>>(), known, "no request is lost");
-        }
-        prop_assert!(waiting.is_empty() && running.is_empty() && blocked.is_empty());
-        prop_assert_eq!(local.used(), Resources::none());
-        prop_assert_eq!(&local.load().available, &Resources::cpus(total));
-    }
 }
 
 /// A request for one cpu with a share.

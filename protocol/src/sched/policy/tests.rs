@@ -146,36 +146,45 @@ fn placements() -> impl Strategy<Value = Placement> {
 
 proptest! {
     /// Whatever the policy: a chosen node is alive, not draining, not excluded, satisfies the placement and has the
-    /// resources (now for `Node`, in all for `Busy`); and nothing is called infeasible that some node could run.
+    /// resources (now for `Node`, in all for `Busy`); nothing waits while a node that may run it has room; and nothing
+    /// is called infeasible that some node could run.
     #[test]
     fn no_policy_breaks_a_constraint(
         view in views(), placement in placements(), cpu in 0u64..5, gpu in 0u64..2,
         pending in prop::collection::btree_map((1u32..13).prop_map(NodeId), (0u64..4).prop_map(Resources::cpus), 0..4),
         near in prop::collection::vec(((1u32..14).prop_map(NodeId), (0u64..9).prop_map(ByteSize)), 0..4),
         exclude in prop::collection::btree_set((1u32..13).prop_map(NodeId), 0..3),
-        tie in any::<u64>(), which in 0usize..4,
+        home in prop::option::of((1u32..14).prop_map(NodeId)), tie in any::<u64>(), which in 0usize..4,
     ) {
         let policy = [&Hybrid as &dyn Policy, &Spread, &Packed, &Random][which];
         let class = class(Resources::cpus(cpu).with("gpu", Amount::whole(gpu)), placement);
-        let with = With { pending, near, exclude, home: None, tie };
+        let with = With { pending, near, exclude, home, tie };
         let decision = with.pick(policy, &view, &class);
         prop_assert_eq!(&decision, &with.pick(policy, &view, &class), "pure");
         let usable = |n: &NodeView| {
             !n.load.draining && !with.exclude.contains(&n.member.incarnation.node)
                 && accepts(&n.member, &class) && n.member.total.fits(&class.resources)
         };
+        let has_room = |n: &NodeView| {
+            let asked = with.pending.get(&n.member.incarnation.node);
+            class.resources.iter().all(|(name, want)| {
+                let asked = asked.map_or(0, |asked| asked.get(name).0);
+                n.load.available.get(name).0.saturating_sub(asked) >= want.0
+            })
+        };
+        let softly = match &class.placement {
+            Placement::Node { name, soft: true } => view.nodes.iter().find(|n| n.member.name == *name && usable(n)),
+            _ => None,
+        };
         match decision {
             Decision::Node(to) | Decision::Busy(to) => {
                 let node = view.nodes.iter().find(|n| n.member.incarnation == to).expect("alive");
-                prop_assert!(usable(node));
+                prop_assert!(usable(node) && softly.is_none_or(|wanted| wanted.member == node.member));
                 if matches!(decision, Decision::Node(_)) {
-                    let mut free = node.load.available.clone();
-                    if let Some(pending) = with.pending.get(&to.node) {
-                        for (name, amount) in pending.iter().filter(|(name, _)| class.resources.get(name) > Amount(0)) {
-                            free = free.clone().with(name, Amount(free.get(name).0.saturating_sub(amount.0)));
-                        }
-                    }
-                    prop_assert!(free.fits(&class.resources));
+                    prop_assert!(has_room(node));
+                } else {
+                    let mut others = view.nodes.iter().filter(|n| softly.is_none() && usable(n));
+                    prop_assert!(!has_room(node) && !others.any(has_room), "it waits beside room");
                 }
             }
             Decision::Infeasible(why) => {
