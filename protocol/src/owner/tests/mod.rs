@@ -39,6 +39,16 @@ struct Running {
     started: bool,
 }
 
+/// How often the attempts of a task ended in each way.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    returned: u32,
+    raised: u32,
+    crashed: u32,
+    /// With its node.
+    died: u32,
+}
+
 /// The owner under test, and everything around it.
 struct World {
     owner: Owner,
@@ -63,8 +73,8 @@ struct World {
     lent: Vec<(ObjectId, Incarnation)>,
     /// What the application waits for, by the number of the wait.
     awaited: BTreeMap<u64, ObjectId>,
-    /// How often each task ran to its end.
-    ran: BTreeMap<TaskId, u32>,
+    /// How each task's attempts ended, those apart that were handed back.
+    ends: BTreeMap<TaskId, Ends>,
     next_id: u64,
     /// How far each attempt of a generator may go.
     credits: BTreeMap<(TaskId, Attempt), Credit>,
@@ -89,7 +99,7 @@ impl World {
             foreign: BTreeMap::new(),
             lent: vec![],
             awaited: BTreeMap::new(),
-            ran: BTreeMap::new(),
+            ends: BTreeMap::new(),
             next_id: 0,
             credits: BTreeMap::new(),
             next: vec![],
@@ -228,8 +238,12 @@ impl World {
     fn end(&mut self, task: TaskId, outcome: TaskOutcome) {
         let place = self.running.iter().position(|run| run.spec.id == task).expect("running");
         let run = self.running.remove(place);
-        if !matches!(outcome, TaskOutcome::HandedBack(_)) {
-            *self.ran.entry(task).or_default() += 1;
+        let ends = self.ends.entry(task).or_default();
+        match outcome {
+            TaskOutcome::Returned(_) => ends.returned += 1,
+            TaskOutcome::Raised(_) => ends.raised += 1,
+            TaskOutcome::Crashed(_) => ends.crashed += 1,
+            TaskOutcome::HandedBack(_) => {}
         }
         self.step(Event::Done { from: run.at, task, attempt: run.attempt, outcome });
         self.give_back(&run);
@@ -296,6 +310,9 @@ impl World {
 
     fn kill(&mut self, node: Incarnation) {
         self.stores.remove(&node);
+        for run in self.running.iter().filter(|run| run.at == node) {
+            self.ends.entry(run.spec.id).or_default().died += 1;
+        }
         self.running.retain(|run| run.at != node);
         self.step(Event::NodeDied(node));
     }
@@ -315,8 +332,9 @@ impl World {
         self.stores.get(&at).is_some_and(|store| store.contains(&object))
     }
 
+    /// How often the task of an object came to an end that its node reported.
     fn ran(&self, object: ObjectId) -> u32 {
-        self.ran.get(&object.task).copied().unwrap_or(0)
+        self.ends.get(&object.task).map_or(0, |ends| ends.returned + ends.raised + ends.crashed)
     }
 
     fn counters(&self, label: &str) -> Counters {

@@ -89,8 +89,6 @@ struct Model {
     subscribed: Vec<(ObjectId, Incarnation)>,
     /// The references inside each value, once it exists.
     contents: BTreeMap<ObjectId, Vec<ObjectId>>,
-    /// Attempts that died with their node.
-    died: BTreeMap<TaskId, u32>,
     foreign_lives: bool,
 }
 
@@ -107,7 +105,6 @@ impl Model {
             borrowed: vec![],
             subscribed: vec![],
             contents: BTreeMap::new(),
-            died: BTreeMap::new(),
             foreign_lives: true,
         }
     }
@@ -240,9 +237,6 @@ impl Model {
     fn kill(&mut self, slot: usize) {
         let dead = self.nodes[slot];
         self.nodes[slot] = Incarnation::new(dead.node.0, dead.epoch.0 + 10);
-        for run in self.w.running.iter().filter(|run| run.at == dead) {
-            *self.died.entry(run.spec.id).or_default() += 1;
-        }
         self.borrowed.retain(|(_, by)| *by != dead);
         self.subscribed.retain(|(_, by)| *by != dead);
         self.w.kill(dead);
@@ -292,12 +286,14 @@ impl Model {
             assert_eq!(self.w.owner.directory.copies(object), copies, "{object}: listed, and really there (I19)");
         }
         let Retries { crashes, errors, losses } = self.w.retries;
-        let most: u32 = 1 + [crashes, errors, losses].into_iter().flatten().sum::<u32>();
-        // A run with an argument that was replaced by another version meanwhile is free of charge.
-        let counted = self.w.ran.iter().filter(|_| self.w.replay == Replay::Strict);
-        for (task, ran) in counted {
-            let all = ran + self.died.get(task).unwrap_or(&0);
-            assert!(all <= most, "{task} was executed {all} times, its budgets allow {most} (I8)");
+        for (task, ends) in &self.w.ends {
+            let within = |count: u32, budget: Option<u32>| budget.is_none_or(|budget| count <= 1 + budget);
+            // A run with an argument that was replaced by another version meanwhile is free of charge.
+            let free = self.w.replay == Replay::Accept;
+            let right = within(ends.crashed + ends.died, crashes)
+                && within(ends.raised, errors)
+                && (free || within(ends.returned, losses));
+            assert!(right, "{task} ended {ends:?}, its budgets are {:?} (I8)", self.w.retries);
         }
     }
 

@@ -197,7 +197,7 @@ fn a12_of_several_results_only_the_lost_one_matters() {
     w.home = C;
     assert!(is_stored(&w.get(task.result(0))));
     assert!(is_stored(&w.get(task.result(1))));
-    assert_eq!(w.ran[&task], 2);
+    assert_eq!(w.ran(task.result(0)), 2);
     assert_eq!(w.owner.directory.copies(task.result(0)), [B, C], "an equal copy is one more");
 }
 
