@@ -40,6 +40,7 @@ enum Op {
     Late(usize, bool),
     Produce(u64),
     Evict(u64),
+    Spill(u64),
     ForceGone(u64),
     NodeDied(u32),
     OwnerDied(u32),
@@ -63,6 +64,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (b, any::<bool>()).prop_map(|(n, good)| Op::Late(n, good)),
         3 => o.clone().prop_map(Op::Produce),
         3 => o.clone().prop_map(Op::Evict),
+        3 => o.clone().prop_map(Op::Spill),
         1 => o.prop_map(Op::ForceGone),
         1 => (3..SAFE).prop_map(Op::NodeDied),
         1 => (1..3u32).prop_map(Op::OwnerDied),
@@ -86,9 +88,12 @@ struct World {
     /// Subscribed objects of which the owner has news.
     news: BTreeSet<ObjectId>,
     store: BTreeSet<ObjectId>,
+    /// On this node's disk and not in its store.
+    disk: BTreeSet<ObjectId>,
     pins: BTreeSet<ObjectId>,
+    /// Fetches and restores.
     flights: BTreeMap<ObjectId, Attempt>,
-    /// What each was told last.
+    /// What each fetch was told last. Restores have no entry.
     holders: BTreeMap<ObjectId, Vec<Incarnation>>,
     latest: BTreeMap<ObjectId, Attempt>,
     aborted: Vec<(ObjectId, Attempt)>,
@@ -107,6 +112,7 @@ impl World {
             told: BTreeMap::new(),
             news: BTreeSet::new(),
             store: BTreeSet::new(),
+            disk: BTreeSet::new(),
             pins: BTreeSet::new(),
             flights: BTreeMap::new(),
             holders: BTreeMap::new(),
@@ -144,13 +150,14 @@ impl World {
             }
             Effect::Unpin(object) => assert!(self.pins.remove(&object), "unpinned without a pin"),
             Effect::Fetch { object, attempt, size: bytes, holders } => {
-                assert!(!self.store.contains(&object), "fetched what is here");
-                assert!(self.flights.insert(object, attempt).is_none(), "two fetches of one object");
-                assert!(self.latest.insert(object, attempt).is_none_or(|before| before < attempt), "attempt not new");
+                self.take_off(object, attempt);
                 assert_eq!(bytes, ByteSize(size(object)));
                 self.holders.insert(object, holders);
             }
-            Effect::Restore { .. } => panic!("nothing is spilled in this world"),
+            Effect::Restore { object, attempt } => {
+                self.take_off(object, attempt);
+                self.holders.remove(&object);
+            }
             Effect::Holders { object, attempt, holders } => {
                 assert_eq!(self.flights.get(&object), Some(&attempt), "told of what is not in flight");
                 assert_ne!(self.holders.insert(object, holders.clone()), Some(holders), "told nothing new");
@@ -175,6 +182,12 @@ impl World {
                 assert_eq!(self.told[&object], Some(Located::Pending));
             }
         }
+    }
+
+    fn take_off(&mut self, object: ObjectId, attempt: Attempt) {
+        assert!(!self.store.contains(&object), "fetched what is here");
+        assert!(self.flights.insert(object, attempt).is_none(), "two fetches of one object");
+        assert!(self.latest.insert(object, attempt).is_none_or(|before| before < attempt), "attempt not new");
     }
 
     fn ready(&mut self, bundle: BundleId, values: &[Value]) {
@@ -207,6 +220,10 @@ impl World {
             let Some(Some(Located::Stored { copies, .. })) = self.told.get(object) else { panic!("fetched unlocated") };
             let alive = |at: &&Incarnation| **at != node(OWN) && !self.dead.contains(&at.node.0);
             let alive: Vec<Incarnation> = copies.iter().filter(alive).copied().collect();
+            assert_eq!(self.holders.contains_key(object), !self.disk.contains(object), "the disk comes first");
+            if self.disk.contains(object) {
+                continue;
+            }
             assert!(!alive.is_empty() && self.holders[object] == alive, "{alive:?}, not {:?}", self.holders[object]);
         }
         let waiting: Vec<Waiting> = self.pull.waiting().collect();
@@ -262,6 +279,7 @@ impl World {
 
     fn gone(&mut self, object: ObjectId) {
         self.store.remove(&object);
+        self.disk.remove(&object);
         self.pins.remove(&object);
         self.copy(object, OWN, false);
         self.step(Event::Gone { object });
@@ -289,6 +307,7 @@ impl World {
         if self.flights.get(&object) == Some(&attempt) {
             self.flights.remove(&object);
             self.store.insert(object);
+            self.disk.remove(&object);
             self.copy(object, OWN, true);
             self.step(Event::Fetched { object, attempt });
             self.step(Event::Local { object, size: ByteSize(size(object)) });
@@ -355,13 +374,21 @@ impl World {
                 let object = object(o);
                 if size(object) <= CAPACITY && !self.store.contains(&object) && self.make_room(object) {
                     self.store.insert(object);
+                    self.disk.remove(&object);
                     self.copy(object, OWN, true);
                     self.step(Event::Local { object, size: ByteSize(size(object)) });
                 }
             }
             Op::Evict(o) if self.store.contains(&object(o)) && !self.pins.contains(&object(o)) => self.gone(object(o)),
-            Op::ForceGone(o) if self.store.contains(&object(o)) => self.gone(object(o)),
-            Op::Evict(_) | Op::ForceGone(_) => {}
+            Op::Spill(o) if self.store.contains(&object(o)) && !self.pins.contains(&object(o)) => {
+                self.store.remove(&object(o));
+                self.disk.insert(object(o));
+                self.step(Event::Spilled { object: object(o) });
+            }
+            Op::ForceGone(o) if self.store.contains(&object(o)) || self.disk.contains(&object(o)) => {
+                self.gone(object(o));
+            }
+            Op::Evict(_) | Op::Spill(_) | Op::ForceGone(_) => {}
             Op::NodeDied(n) => {
                 self.dead.insert(n);
                 (0..OBJECTS).for_each(|o| self.copy(object(o), n, false));
