@@ -1,7 +1,8 @@
 //! Mobula: a distributed runtime that is trusted because every failure has been rehearsed.
 //!
-//! Tasks, objects with owners and lineage, a scheduler and lazy streaming Arrow Datasets. The same runtime code runs in one
-//! process, on a cluster, and inside two deterministic simulators; `mobula run FILE` plays a scenario in any of them.
+//! Tasks, actors, objects with owners and lineage, a scheduler and lazy streaming Arrow Datasets. The same runtime code
+//! runs in one process, on a cluster, and inside two deterministic simulators; `mobula run FILE` plays a scenario in any
+//! of them.
 //!
 //! ```no_run
 //! use mobula::prelude::*;

@@ -1,4 +1,5 @@
-//! The one seam between Mobula and the world: clock, spawn, randomness, network, rpc, disk, compute.
+//! The one seam between Mobula and the world: clock, spawn, randomness, network, sockets of one host, rpc and its
+//! faults, disk, files outside the cluster, compute.
 //!
 //! [`Env`] is a concrete, cloneable handle over a closed set of worlds. One `Env` is one life of one node: a restarted
 //! node gets a new one. The code above it is the same in all worlds and cannot tell them apart except by

@@ -11,6 +11,9 @@
 //! | partition | silence between two nodes, in one or both directions | runs |
 //! | hold | silence, until the messages are released and all arrive | runs |
 //! | slow link, loss | calls that take longer or fail | runs |
+//! | faults of calls | calls lost, late, twice, out of order, or of earlier lives ([`RpcFault`]) | runs |
+//! | faults of the disk | what the node makes of them | writes fail or take longer; files are damaged or gone |
+//! | clock jump | nothing | its wall clock moves, and no other clock |
 //!
 //! Healing a partition does not repair the streams it cut on turmoil, where lost segments are not sent again.
 

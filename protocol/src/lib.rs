@@ -7,12 +7,15 @@
 //! | --- | --- | --- |
 //! | [`member`] | who is in the cluster, under which epoch, and who is dead | GcsNodeManager, health check |
 //! | [`link`] | exactly-once, in-order messages between two incarnations over retried requests | retryable gRPC client |
-//! | [`sched`] | which node gets a lease (policy), and what a node grants, queues or spills back | ClusterLeaseManager, raylet |
-//! | [`owner`] | reference counts, task attempts, lineage and recovery | ReferenceCounter, TaskManager, ObjectRecoveryManager |
+//! | [`sched`] | leases: asked for, placed (policy), granted, queued, spilled back; what runs under them | raylet |
+//! | [`owner`] | references, attempts, lineage, recovery, items of generators | ReferenceCounter, TaskManager |
 //! | [`directory`] | where the copies of an object are, and who wants to know | OwnershipObjectDirectory |
 //! | [`actor`] | where actors live, the order of their calls, exactly once | GcsActorManager, ActorTaskSubmitter |
 //! | [`pull`] | which objects a node fetches next, within its memory | PullManager |
 //! | [`transfer`] | from whom an object's bytes come, chunk by chunk, and who is sent what | ObjectManager, PushManager |
+//!
+//! Beside them: [`planted`] marks where bugs can be switched on, to measure what finds them; [`Map`] is a hash map
+//! whose order is a function of what was done to it.
 //!
 //! What must NOT happen here: an import of another Mobula crate, of tokio, of a clock, a socket or a file; iteration over a
 //! hash map of the standard library; a random draw. The clippy ban list and `tests/rooms.rs` enforce it.

@@ -1,4 +1,4 @@
-//! What a task is, in terms any language could write down (decision D9), and how it can fail (decision D8).
+//! What a task is, in terms any language could write down (functions by name: decision D8), and how it can fail (D10).
 
 use crate::actor::{ActorDeath, ActorId};
 use crate::{ByteSize, FunctionId, Labels, ObjectId, Resources, TaskId};
@@ -241,7 +241,7 @@ impl TaskErrorKind {
     }
 }
 
-/// A failure as a value: it is stored like a result and travels like one (decision D8).
+/// A failure as a value: it is stored like a result and travels like one (decision D10).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct TaskError {
     /// For programs.

@@ -89,7 +89,7 @@ pub fn call_names() -> impl Iterator<Item = &'static str> + Clone {
     [wire::JOIN, wire::EXCHANGE].into_iter().chain(mobula_protocol::Message::names().iter().copied())
 }
 
-/// The one error of the public API: typed, with a cause (decision D8).
+/// The one error of the public API: typed, with a cause (decision D10).
 pub type Error = mobula_protocol::TaskError;
 /// The result of most calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -13,8 +13,10 @@
 //! | power off | silence, and the disk loses what was not synced | SIGSTOP, and never woken again |
 //! | pause, resume | tasks stand still | SIGSTOP, SIGCONT |
 //! | partition, heal | messages vanish | [`FaultError::Unsupported`], and a line in [`RunReport::skipped_faults`] |
-//! | faults of calls | one table for all nodes | from the beginning: all processes; later: the driver's alone |
+//! | faults of calls | one table for all nodes | those without `to`; later than the beginning, `from` the driver only |
 //! | hold, slow link, loss, clock jump | yes | unsupported, and a line |
+//! | faults of disks, damage to spill files | yes | unsupported, and a line |
+//! | evict, shrink a store, look into one | yes | the driver's own store; others unsupported, and a line |
 //! | link speed | [`ClusterSpec::link`] | the machine's own, and a line in [`RunReport::skipped_faults`] |
 //!
 //! Which simulator there is, is decided when compiling: turmoil, or with `--cfg madsim` madsim and nothing else. Asking

@@ -3,7 +3,7 @@
 use crate::{Departed, ObjectState};
 use mobula_protocol::{ByteSize, ObjectId};
 
-/// A refusal of the arena or of the table. Every one is expected (decision D8, first kind): the store itself is
+/// A refusal of the arena or of the table. Every one is expected (decision D10, first kind): the store itself is
 /// unharmed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {

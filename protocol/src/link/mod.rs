@@ -23,9 +23,9 @@
 //! - what is confirmed costs no memory; unconfirmed costs its own size. A receiver holds at most a window of envelopes
 //!   per peer. The dead cost nothing beyond one number for each node name.
 //!
-//! **What must not happen.** Giving up: there is no retry budget (lesson 11 of Ray's history), only membership ends an
-//! obligation. Judging: no number of lost requests makes a peer dead; that is [`crate::member`]'s verdict alone
-//! (lesson 13). A clock of its own for requests: the shell sets each request's time limit (well below the health
+//! **What must not happen.** Giving up: there is no retry budget, only membership ends an
+//! obligation. Judging: no number of lost requests makes a peer dead; that is [`crate::member`]'s verdict
+//! alone. A clock of its own for requests: the shell sets each request's time limit (well below the health
 //! timeout) and reports exactly one `Acked` or `Lost` for each `Transmit`; a late or repeated report is harmless.
 //!
 //! **Different from Ray:** there each handler has to be idempotent by itself (`rpc.rst`; handlers that wait are the

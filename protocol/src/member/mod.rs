@@ -11,8 +11,7 @@
 //! **The log.** Entry `n` is a [`MemberEvent`]. `Joined` and `Died` entries go to every living node at once; a
 //! newcomer gets the living as of one position instead of all entries. Loads are soft state beside the log: they are
 //! passed on once per period, and only those that changed. Each piece of news carries its log position even when it
-//! has no entries, so any news shows a gap, and [`view::Effect::Resync`] asks for the rest (snapshot plus tail, lesson
-//! 17 of Ray's history).
+//! has no entries, so any news shows a gap, and [`view::Effect::Resync`] asks for the rest (snapshot plus tail).
 //!
 //! **Guarantees:**
 //! - ids and epochs are never used again, and no life comes back (invariant I38); two living nodes never share a name;
@@ -26,7 +25,7 @@
 //!   delays;
 //! - the head costs a few hundred bytes for each life there ever was; a view costs nothing for the dead.
 //!
-//! **What must not happen:** a verdict from anybody but the head (a broken connection is not a death, lesson 13); an
+//! **What must not happen:** a verdict from anybody but the head (a broken connection is not a death); an
 //! answer to one life reaching another; a node acting on after [`view::Effect::Fenced`] or
 //! [`crate::link::Effect::Fenced`].
 //!

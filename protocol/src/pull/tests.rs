@@ -1,4 +1,5 @@
-//! The rules of the module's documentation one by one, and the catalogue scenarios they answer (group C).
+//! The rules of the module's documentation one by one, and the failures they answer (C in
+//! `scenarios/catalogue`).
 
 use super::*;
 use crate::{Attempt, TaskId};

@@ -1,4 +1,4 @@
-//! What every unfinished bundle waits for (decision D8: no wait is silent).
+//! What every unfinished bundle waits for (no wait is silent).
 
 use super::fetch::{Class, Object};
 use super::types::{Bundle, State};

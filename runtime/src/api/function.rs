@@ -1,4 +1,4 @@
-//! Functions that tasks run: registered at compile time, found by name (decision D9).
+//! Functions that tasks run: registered at compile time, found by name (decision D8).
 
 use super::context::Context;
 use super::reference::decode;

@@ -1,7 +1,6 @@
 //! What is in the stores: bytes by state and by owner, and each object with why it is where it is.
 //!
-//! The seed article names an API that Ray does not ship (`get_object_store_memory_usage`); `ray memory` reports
-//! references, not bytes. This one reads the ledger.
+//! Ray's own account, `ray memory`, reports references and not bytes; this one reads the ledger of each store.
 
 use super::Context;
 use crate::Error;

@@ -1,4 +1,4 @@
-//! Object bytes between nodes: framed byte streams, read straight into the destination's region (decision D10). The
+//! Object bytes between nodes: framed byte streams, read straight into the destination's region (decision D9). The
 //! decisions are those of [`mobula_protocol::transfer`]; this is the shell around its two machines.
 //!
 //! ```text

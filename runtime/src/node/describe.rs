@@ -4,7 +4,7 @@ use super::core::{Core, Wish};
 use mobula_protocol::pull::WaitingFor;
 
 impl Core {
-    /// Everything that waits here: for what, since when, and thereby who will wake it (decision D8: no wait is silent).
+    /// Everything that waits here: for what, since when, and thereby who will wake it (no wait is silent).
     pub(super) fn waits(&self) -> Vec<String> {
         let mut lines = self.owner.waits();
         lines.extend(self.actors.callers.waits());

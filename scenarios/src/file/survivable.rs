@@ -1,8 +1,9 @@
 //! Plans that no correct system survives: a scenario that fails because of one says nothing about the system.
 //!
 //! Refused unless the file expects an error somewhere (then losing is the point): faults of calls that never let a
-//! method through, messages held and never released, links slower than a death takes to be declared, and a cluster of
-//! which no node that runs tasks is left. TigerBeetle bounds its simulator's storage faults in the same spirit.
+//! method through, messages held and never released, links that lose everything for ever or are slower than a death
+//! takes to be declared, and a cluster of which no node that runs tasks is left. A `heal` of all ends all but slowness
+//! and death. TigerBeetle bounds its simulator's storage faults in the same spirit.
 
 use super::model::*;
 use super::source::{Result, Source};

@@ -1,8 +1,10 @@
-//! Searching for failures: plans drawn from a seed, and plans made smaller while they fail in the same way.
+//! Searching for failures: plans drawn from a seed, plans changed to reach new situations, and plans made smaller while
+//! they fail in the same way.
 //!
-//! A plan is a scenario file, always: [`swarm`] draws one as text, [`shrink`] takes one apart and puts fewer pieces
-//! together again, and what they leave can be committed as it is. Neither knows the grammar beyond where lists and sizes
-//! are; whatever makes no sense is refused by the parser that refuses it for people (decision D7).
+//! A plan is a scenario file, always: [`swarm`] draws one as text, [`Guided`] keeps the draws that met something new
+//! and changes them a little, [`play_twice`] plays one with and without its faults, [`shrink`] takes one apart and puts
+//! fewer pieces together again; what they leave can be committed as it is. None knows the grammar beyond where lists and
+//! sizes are; whatever makes no sense is refused by the parser that refuses it for people.
 //!
 //! | | the idea is from |
 //! | --- | --- |

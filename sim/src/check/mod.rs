@@ -1,4 +1,4 @@
-//! What must be true of every run, one invariant a file, tagged with its number in the catalogue of invariants.
+//! What must be true of every run, one invariant a file. The numbers are names and nothing more; the code is the list.
 //!
 //! | | invariant | file |
 //! | --- | --- | --- |
@@ -15,8 +15,9 @@
 //! | I38 | verdicts are final | `history/membership.rs` |
 //! | I39 | nobody listens to the dead | `history/stale.rs` |
 //!
-//! Those of the machines themselves (I18, I20 to I22, I28, I29, I32, I37 and others) are checked after every turn of every
-//! simulated node by [`mobula_protocol::Machine::check`]; a violation there is a panic of that node.
+//! Those of the machines themselves (I18, I20 to I22, I28, I29, I32, I37 and others) are checked by
+//! [`mobula_protocol::Machine::check`] after every turn of every simulated node, or every few turns of one with much
+//! state, because a check costs time in proportion to it; a violation there is a panic of that node.
 //!
 //! [`quiesce`] waits until all hold: they are true eventually, not at once.
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// A reference was serialized or deserialized where the runtime cannot see it.
 ///
-/// Ray allows this by default and then pins the object for as long as the worker lives (ray-core O25).
+/// Ray allows this by default and then pins the object for as long as the worker lives (`serialization.py`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a reference can only travel inside a task argument, a result or a put")]
 pub struct OutOfBand;

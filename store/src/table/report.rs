@@ -1,4 +1,4 @@
-//! What the table holds, for people and for the checker. Ray has no such account (ray-core O12): it reports references.
+//! What the table holds, for people and for the checker. Ray has no such account: `ray memory` reports references.
 
 use super::{CopyKind, Departed, Departure, Entry, Memory, ObjectState, Table, order_of};
 use crate::spill::FileName;

@@ -5,7 +5,7 @@
 //! for the grace time *since it came first or since something was last written to disk*, and nothing is being written:
 //! a slow disk is no reason to fail, a store full of what cannot go is. Each written batch makes unwritten copies fewer
 //! and none are added while the queue stands, so every creation ends. (Ray's create queue fails 2 s after the last
-//! spill and otherwise exceeds its budget on disk, O17; the budget here is hard.)
+//! spill and otherwise exceeds its budget on disk, `create_request_queue.h`; the budget here is hard.)
 //!
 //! Fetched and restored copies do not queue: somebody who runs waits for them, and the pull machine tries again.
 

@@ -1,8 +1,9 @@
 //! What goes to disk, when, and how it comes back. See [`crate::spill`] for the guarantees.
 //!
 //! Writing begins when a creation found no room, when unwritten primaries take more than the threshold of the capacity,
-//! and when the store was shrunk below what is in use (ray-core O14). A batch is what was least recently used and nobody
-//! reads, up to the fuse size or [`MOST_FUSED`] objects; a smaller one waits while another is being written.
+//! and when the store was shrunk below what is in use (as in Ray's `local_object_manager.h`). A batch is what was least
+//! recently used and nobody reads, up to the fuse size or [`MOST_FUSED`] objects; a smaller one waits while another is
+//! being written.
 
 use super::{Departed, Departure, Memory, ObjectState, Order, Table};
 use crate::spill::format::record_size;

@@ -1,4 +1,5 @@
-//! Lost values, rebuilt or not. The numbers are those of the failure catalogue.
+//! Lost values, rebuilt or not. Tests with a number are named as the scenario of the same failure
+//! in `scenarios/catalogue`, where there is one.
 
 use super::*;
 use crate::UnreconstructableReason as Reason;

@@ -1,4 +1,5 @@
-//! Who holds what. The numbers are those of the failure catalogue.
+//! Who holds what. Tests with a number are named as the scenario of the same failure
+//! in `scenarios/catalogue`, where there is one.
 
 use super::*;
 
