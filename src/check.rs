@@ -1,6 +1,6 @@
 //! `mobula check`: is a run a function of its seed? Two processes, because statics and addresses differ between them.
 
-use super::RunArgs;
+use super::OneRun;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
@@ -8,11 +8,15 @@ use std::process::{Command, ExitCode, Stdio};
 #[derive(clap::Args)]
 pub struct CheckArgs {
     #[command(flatten)]
-    run: RunArgs,
+    run: OneRun,
 }
 
-/// Runs the scenario twice and compares the event logs line by line. Exit code 4 at the first difference.
+/// Runs the scenario twice and compares the event logs line by line. Exit code 4 at the first difference. Simulated worlds
+/// only: the real one has no event log to compare.
 pub fn check(args: &CheckArgs) -> ExitCode {
+    if let Err(code) = args.run.must_be_simulated("compare") {
+        return code;
+    }
     let traces = [0, 1].map(|n| std::env::temp_dir().join(format!("mobula-check-{}-{n}.log", std::process::id())));
     let code = match [&traces[0], &traces[1]].map(|trace| once(args, trace)) {
         [Ok(first), Ok(second)] => compare(&first, &second),
@@ -33,10 +37,10 @@ fn once(args: &CheckArgs, trace: &Path) -> Result<String, String> {
     let mut command = Command::new(program);
     command.arg("run").arg(&args.run.path).arg("--seed").arg(args.run.seed.to_string());
     command.arg("--trace").arg(trace).stdout(Stdio::null());
-    if let Some(world) = args.run.world {
+    if let Some(world) = args.run.place.world {
         command.arg("--world").arg(world.to_string());
     }
-    if let Some(out) = &args.run.out {
+    if let Some(out) = &args.run.place.out {
         command.arg("--out").arg(out);
     }
     let status = command.status().map_err(|why| format!("cannot run the scenario: {why}"))?;

@@ -31,7 +31,7 @@ enum What {
     /// Play a scenario file, or every one in a directory.
     ///
     /// Exit codes: 0 passed, 1 an expectation or invariant failed, 2 the file or the command line is wrong, 3 stuck,
-    /// 4 not deterministic, 101 panic.
+    /// 101 panic.
     Run(RunArgs),
     /// Play a scenario under many seeds and say which of them fail; equal answers are part of passing.
     Sweep(sweep::SweepArgs),
@@ -42,6 +42,8 @@ enum What {
     /// Measure the simulator: after how many seeds is each planted bug found?
     Mutants(mutants::MutantsArgs),
     /// Play a scenario twice with one seed, in two processes, and compare every line of the event log.
+    ///
+    /// Exit codes: 0 all lines are equal, 4 they are not, 2 there is nothing to compare.
     Check(check::CheckArgs),
     /// Be the head of a cluster. Prints the address that nodes join.
     Head(HeadArgs),
@@ -52,51 +54,90 @@ enum What {
     Memory(memory::MemoryArgs),
 }
 
-/// Flags of `run`, shared by the commands that run.
-#[derive(Args, Clone)]
-struct RunArgs {
-    /// A scenario file, or a directory of them.
-    #[arg(value_name = "FILE|DIR")]
-    path: PathBuf,
+/// Where scenarios are played: flags of every command that plays them.
+#[derive(Args)]
+struct Place {
     /// Where: turmoil, madsim or real. Default: the simulator of this build, which is turmoil unless it was made by
     /// `cargo madsim-run`.
     #[arg(long)]
     world: Option<WorldKind>,
-    /// Seed of all random numbers.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
     /// Where results are written. Default: out/ and the scenario's file name.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Print one document instead of lines.
+}
+
+impl Place {
+    /// There, with this seed.
+    fn options(&self, seed: u64) -> Options {
+        let default = Options::default();
+        Options { world: self.world.unwrap_or(default.world), seed, out: self.out.clone(), ..default }
+    }
+}
+
+/// One run: what the commands work on that look at a run closely.
+#[derive(Args)]
+struct OneRun {
+    /// A scenario file.
+    #[arg(value_name = "FILE")]
+    path: PathBuf,
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl OneRun {
+    fn options(&self) -> Options {
+        self.place.options(self.seed)
+    }
+
+    /// Refuses the real world, where `what` makes no sense.
+    fn must_be_simulated(&self, what: &str) -> Result<(), ExitCode> {
+        if self.options().world != WorldKind::Real {
+            return Ok(());
+        }
+        eprintln!("error: nothing happens twice in the real world; {what} in turmoil or madsim");
+        Err(ExitCode::from(2))
+    }
+}
+
+/// Flags of `run`.
+#[derive(Args)]
+struct RunArgs {
+    /// A scenario file, or a directory of them.
+    #[arg(value_name = "FILE|DIR")]
+    path: PathBuf,
+    /// Seed of all random numbers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    place: Place,
+    /// Print one document a run instead of lines.
     #[arg(long)]
     json: bool,
-    /// Write the event log into this file: .html a space-time diagram, .json for Perfetto, .shiviz for ShiViz, else its
-    /// lines.
+    /// Write the event log of a FILE into this file: .html a space-time diagram, .json for Perfetto, .shiviz for ShiViz,
+    /// else its lines.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
 
-impl RunArgs {
-    fn options(&self) -> Options {
-        let default = Options::default();
-        Options {
-            world: self.world.unwrap_or(default.world),
-            seed: self.seed,
-            out: self.out.clone(),
-            json: self.json,
-            trace: self.trace.clone(),
-            ..default
-        }
+/// Plays what was asked for.
+fn run(args: &RunArgs) -> ExitCode {
+    if args.trace.is_some() && args.path.is_dir() {
+        eprintln!(
+            "error: {} is a directory, and each run in it has an event log; --trace takes a file",
+            args.path.display()
+        );
+        return ExitCode::from(2);
     }
+    let options = Options { json: args.json, trace: args.trace.clone(), ..args.place.options(args.seed) };
+    ExitCode::from(mobula_scenarios::exit_code(&mobula_scenarios::run_path(&args.path, &options)))
 }
 
 fn main() -> ExitCode {
     match Command::parse().what {
-        What::Run(args) => {
-            let reports = mobula_scenarios::run_path(&args.path, &args.options());
-            ExitCode::from(mobula_scenarios::exit_code(&reports))
-        }
+        What::Run(args) => run(&args),
         What::Sweep(args) => sweep::sweep(&args),
         What::Check(args) => check::check(&args),
         What::Replay(args) => replay::replay(&args),

@@ -1,14 +1,15 @@
 //! `mobula replay`: the same run again, up to an event, or from an event on with other dice.
 
-use super::RunArgs;
+use super::OneRun;
 use mobula_scenarios::Options;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Flags of `replay`.
 #[derive(clap::Args)]
 pub struct ReplayArgs {
     #[command(flatten)]
-    run: RunArgs,
+    run: OneRun,
     /// Stop at the event of this number and print the state of every machine.
     #[arg(long, value_name = "EVENT")]
     until: Option<u64>,
@@ -18,16 +19,17 @@ pub struct ReplayArgs {
     /// The other dice.
     #[arg(long, value_name = "SEED", requires = "branch_at", default_value_t = 1)]
     branch_seed: u64,
+    /// Write the event log into this file, as `run` does.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 /// Runs the scenario as asked. Simulated worlds only: elsewhere nothing happens twice.
 pub fn replay(args: &ReplayArgs) -> ExitCode {
-    let branch = args.branch_at.map(|event| (event, args.branch_seed));
-    let options = Options { until: args.until, branch, ..args.run.options() };
-    if options.world == mobula_runtime::WorldKind::Real {
-        eprintln!("error: nothing happens twice in the real world; replay in turmoil or madsim");
-        return ExitCode::from(2);
+    if let Err(code) = args.run.must_be_simulated("replay") {
+        return code;
     }
-    let reports = mobula_scenarios::run_path(&args.run.path, &options);
-    ExitCode::from(mobula_scenarios::exit_code(&reports))
+    let branch = args.branch_at.map(|event| (event, args.branch_seed));
+    let options = Options { until: args.until, branch, trace: args.trace.clone(), ..args.run.options() };
+    ExitCode::from(mobula_scenarios::run_file(&args.run.path, &options).exit_code())
 }

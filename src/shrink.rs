@@ -1,6 +1,6 @@
 //! `mobula shrink`: the smallest plan that fails in the same way.
 
-use super::RunArgs;
+use super::OneRun;
 use mobula_scenarios::search::{Document, Shrunk, play_twice, shrink as smaller};
 use mobula_scenarios::{Options, Report};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct ShrinkArgs {
     #[command(flatten)]
-    run: RunArgs,
+    run: OneRun,
     /// Where the small scenario is written. Default: beside the large one, as small-NAME.
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
@@ -49,7 +49,7 @@ fn try_shrink(args: &ShrinkArgs) -> Result<Attempt, String> {
     let path = &args.run.path;
     let text = std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))?;
     let document = Document::parse(&text).map_err(|why| format!("{}: {why}", path.display()))?;
-    let options = Options { quiet: true, trace: None, ..args.run.options() };
+    let options = Options { quiet: true, ..args.run.options() };
     let file = path.display().to_string();
     super::without_panic_messages();
     let shrunk =

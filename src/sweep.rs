@@ -1,6 +1,6 @@
 //! `mobula sweep`: many seeds of one scenario, or of plans drawn from the seeds.
 
-use super::RunArgs;
+use super::Place;
 use mobula_scenarios::search::{play_twice, swarm};
 use mobula_scenarios::{Options, Outcome, Report};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,11 @@ use std::time::Instant;
 /// Flags of `sweep`.
 #[derive(clap::Args)]
 pub struct SweepArgs {
+    /// A scenario file, or a directory of them.
+    #[arg(value_name = "FILE|DIR")]
+    path: PathBuf,
     #[command(flatten)]
-    run: RunArgs,
+    place: Place,
     /// Which seeds, the last one excluded, as in 0..100.
     #[arg(long, value_name = "FROM..TO", value_parser = seeds)]
     seeds: Range<u64>,
@@ -23,6 +26,9 @@ pub struct SweepArgs {
     /// written, as scenario files.
     #[arg(long)]
     swarm: bool,
+    /// Print one document a run and one of them all instead of lines.
+    #[arg(long)]
+    json: bool,
     /// Simulations at the same time, each on a thread of its own.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
@@ -48,7 +54,10 @@ pub fn sweep(args: &SweepArgs) -> ExitCode {
             tally.take(args, seed, report);
         }
     });
-    tally.print(started.elapsed().as_secs_f64());
+    match args.json {
+        true => println!("{}", tally.to_json()),
+        false => tally.print(started.elapsed().as_secs_f64()),
+    }
     ExitCode::from(mobula_scenarios::exit_code(&tally.reports).max(u8::from(tally.differs > 0)))
 }
 
@@ -81,10 +90,10 @@ fn each_seed(args: &SweepArgs, mut take: impl FnMut(u64, Vec<Report>)) {
 }
 
 fn play(args: &SweepArgs, seed: u64) -> Vec<Report> {
-    let options = Options { seed, quiet: true, json: false, ..args.run.options() };
+    let options = Options { quiet: true, ..args.place.options(seed) };
     match args.swarm {
         true => vec![play_twice(&swarm(seed), "swarm.toml", &options)],
-        false => mobula_scenarios::run_path(&args.run.path, &options),
+        false => mobula_scenarios::run_path(&args.path, &options),
     }
 }
 
@@ -98,25 +107,55 @@ struct Tally {
 
 impl Tally {
     fn take(&mut self, args: &SweepArgs, seed: u64, report: Report) {
-        print(seed, &report);
+        match args.json {
+            true => println!("{}", report.to_json()),
+            false => print(seed, &report),
+        }
         let (known_seed, known) = *self.first.entry(report.name.clone()).or_insert((seed, report.digest));
         if known != report.digest {
-            println!("       answers differ from those of seed {known_seed}: {known:016x}");
             self.differs += 1;
+            if !args.json {
+                println!("       answers differ from those of seed {known_seed}: {known:016x}");
+            }
         }
         if args.swarm && report.outcome != Outcome::Passed {
-            match write(&args.run.path, seed) {
-                Ok(file) => println!("       mobula shrink {} --seed {seed}", file.display()),
-                Err(why) => println!("       the plan cannot be written: {why}"),
+            match write(&args.path, seed) {
+                Ok(file) if !args.json => println!("       mobula shrink {} --seed {seed}", file.display()),
+                Ok(_) => {}
+                Err(why) => eprintln!("error: the plan of seed {seed} cannot be written: {why}"),
             }
         }
         self.reports.push(report);
     }
 
+    /// Runs that did not pass, known failures among them.
+    fn failed(&self) -> usize {
+        self.reports.iter().filter(|report| report.exit_code() != 0).count()
+    }
+
+    fn situations(&self) -> usize {
+        self.reports.iter().flat_map(|report| &report.coverage).collect::<BTreeSet<_>>().len()
+    }
+
+    /// The probes that no run reached.
+    fn never(&self) -> Vec<&'static str> {
+        let reached: BTreeSet<&str> = self.reports.iter().flat_map(|report| report.probes.keys().copied()).collect();
+        mobula_runtime::PROBES.iter().copied().filter(|probe| !reached.contains(probe)).collect()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "runs": self.reports.len(),
+            "failed": self.failed(),
+            "other_answers": self.differs,
+            "situations": self.situations(),
+            "never_reached": self.never(),
+        })
+    }
+
     fn print(&self, seconds: f64) {
         let runs = self.reports.len();
-        let failed = self.reports.iter().filter(|report| report.exit_code() != 0).count();
-        println!("{runs} runs, {failed} failed, {} with other answers than the first", self.differs);
+        println!("{runs} runs, {} failed, {} with other answers than the first", self.failed(), self.differs);
         let events: u64 = self.reports.iter().map(|report| report.events).sum();
         let lived: f64 = self.reports.iter().map(|report| report.virtual_time.0 as f64 / 1e9).sum();
         println!(
@@ -125,14 +164,8 @@ impl Tally {
             events as f64 / seconds,
             lived / seconds
         );
-        let situations: BTreeSet<&String> = self.reports.iter().flat_map(|report| &report.coverage).collect();
-        println!("{} situations (machine, how full, event)", situations.len());
-        let mut probes: BTreeMap<&str, u64> = BTreeMap::new();
-        for (probe, count) in self.reports.iter().flat_map(|report| &report.probes) {
-            *probes.entry(probe).or_default() += count;
-        }
-        let never = mobula_runtime::PROBES.iter().filter(|probe| !probes.contains_key(**probe));
-        let never: Vec<&str> = never.copied().collect();
+        println!("{} situations (machine, how full, event)", self.situations());
+        let never = self.never();
         if !never.is_empty() {
             println!("never reached: {}", never.join(", "));
         }

@@ -113,6 +113,32 @@ fn wrong_scenarios_are_answered_with_the_line_and_the_nearest_word() {
 }
 
 #[test]
+fn a_flag_that_would_be_ignored_is_refused() {
+    refused(&["sweep", FLIGHTS, "--seeds", "0..1", "--seed", "1"], 2, &["--seed"]);
+    refused(&["check", FLIGHTS, "--json"], 2, &["--json"]);
+    refused(&["shrink", FLIGHTS, "--trace", "run.html"], 2, &["--trace"]);
+    refused(&["check", FLIGHTS, "--world", "real"], 2, &["nothing happens twice in the real world"]);
+    refused(&["run", "scenarios", "--trace", "run.html"], 2, &["is a directory", "--trace takes a file"]);
+}
+
+#[test]
+fn a_sweep_prints_documents() {
+    let folder = Folder::new("sweep");
+    let path = folder.scenario("submit = \"echo\", as = \"y\", args = [1]");
+    let out = folder.0.join("out");
+    let output = mobula(&["sweep", &path, "--seeds", "0..3", "--json", "--out", &out.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let lines = String::from_utf8_lossy(&output.stdout);
+    let documents: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).expect("every line is a document")).collect();
+    assert_eq!(documents.len(), 4, "{lines}");
+    for (seed, document) in documents[..3].iter().enumerate() {
+        assert_eq!((document["seed"].as_u64(), document["outcome"].as_str()), (Some(seed as u64), Some("passed")));
+    }
+    assert_eq!((documents[3]["runs"].as_u64(), documents[3]["failed"].as_u64()), (Some(3), Some(0)));
+}
+
+#[test]
 fn wrong_data_is_answered_with_the_file_and_the_place() {
     let folder = Folder::new("data");
     let dataset =

@@ -14,7 +14,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("runtime/macros", &[]),
     ("runtime", &["protocol", "env", "store", "macros"]),
     ("data", &["runtime"]),
-    ("sim", &["protocol", "env", "store", "runtime"]),
+    ("sim", &["protocol", "env", "runtime"]),
     ("scenarios", &["sim", "data", "runtime"]),
 ];
 

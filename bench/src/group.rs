@@ -23,8 +23,13 @@ const GROUPS: &[Group] = &[
     Group { name: "flights", rows: flights::rows },
 ];
 
-/// What they measure is not built yet.
+/// Groups that are not written yet.
 const LATER: &[&str] = &["recovery", "control", "sim", "data", "predict"];
+
+/// The names of all groups, for people.
+pub fn names() -> String {
+    GROUPS.iter().map(|group| group.name).collect::<Vec<_>>().join(", ")
+}
 
 /// The group of this name.
 ///
@@ -34,9 +39,9 @@ pub fn find(name: &str) -> Result<&'static Group, String> {
     if let Some(group) = GROUPS.iter().find(|group| group.name == name) {
         return Ok(group);
     }
-    let there_are = GROUPS.iter().map(|group| group.name).collect::<Vec<_>>().join(", ");
+    let there_are = names();
     if LATER.contains(&name) {
-        return Err(format!("the group `{name}` comes with a later issue; there are {there_are}"));
+        return Err(format!("the group `{name}` is not written yet; there are {there_are}"));
     }
     let all = GROUPS.iter().map(|group| group.name).chain(LATER.iter().copied());
     let meant =

@@ -11,8 +11,7 @@ use std::process::ExitCode;
 #[command(name = "mobula-bench", version, about, arg_required_else_help = true)]
 #[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Command {
-    /// Which figures: tasks, store, codec, transfer or flights.
-    #[arg(required = true, value_parser = group::find)]
+    #[arg(required = true, value_parser = group::find, help = format!("Which figures: {}", group::names()))]
     group: Option<&'static Group>,
     /// Print one document instead of a table.
     #[arg(long)]

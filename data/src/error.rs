@@ -178,11 +178,6 @@ impl DataError {
             }
         }
     }
-
-    /// Whether the same call may succeed later without anything being changed.
-    pub fn retry_can_help(&self) -> bool {
-        matches!(self, Self::Io { .. } | Self::Task { .. })
-    }
 }
 
 impl From<arrow_schema::ArrowError> for DataError {

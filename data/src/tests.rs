@@ -3,10 +3,13 @@
 #[cfg(not(madsim))]
 mod cluster;
 
+use crate::exec::{Limits, OpInfo, OpProgress, ProgressSink};
 use crate::testing::{csv, now, session};
 use crate::{
     CsvOptions, Dataset, JoinKind, Session, asc, col, count, count_if, count_of, desc, lit, max, mean, stddev, sum,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/data/nycflights13");
 
@@ -91,6 +94,28 @@ fn the_four_questions() {
         ("manufacturers", manufacturers(&session)),
     ] {
         assert_same(name, &csv(&question).unwrap());
+    }
+}
+
+/// Remembers the most tasks of one operator that ran at the same time.
+struct Peak(Arc<AtomicU64>);
+
+impl ProgressSink for Peak {
+    fn begin(&mut self, _operators: &[OpInfo]) {}
+    fn update(&mut self, _op: usize, progress: OpProgress) {
+        self.0.fetch_max(progress.running, Ordering::Relaxed);
+    }
+    fn end(&mut self) {}
+}
+
+#[test]
+fn a_session_keeps_its_limits() {
+    for most in [1, 3] {
+        let peak = Arc::new(AtomicU64::new(0));
+        let (seen, limits) = (peak.clone(), Limits { tasks_per_operator: most, ..Limits::default() });
+        let session = session(&[]).0.with_limits(limits).with_progress(move || Box::new(Peak(seen.clone())));
+        assert_same("months", &csv(&months(&session)).unwrap());
+        assert_eq!(peak.load(Ordering::Relaxed), most as u64);
     }
 }
 

@@ -229,6 +229,11 @@ impl Env {
         self.0.faults.inject(self.0.seed, fault);
     }
 
+    /// Ends all faults of calls that [`Env::inject_rpc_fault`] began.
+    pub fn end_rpc_faults(&self) {
+        self.0.faults.clear();
+    }
+
     pub(crate) fn rpc_faults(&self) -> &RpcFaults {
         &self.0.faults
     }

@@ -5,7 +5,9 @@ mod common;
 
 use bytes::Bytes;
 use common::{Echo, echo};
-use mobula_env::{Env, MemoryNet, RealConfig, RealNet, RealNode, RpcCode, RpcError, TaskGone, WorldKind};
+use mobula_env::{
+    Env, MemoryNet, RealConfig, RealNet, RealNode, RpcCode, RpcError, RpcFault, RpcFaultKind, TaskGone, WorldKind,
+};
 use mobula_protocol::{ByteSize, Nanos};
 use std::io;
 use std::sync::Arc;
@@ -43,6 +45,24 @@ fn a_call_returns_what_the_service_answers() {
             let late = client.call("slow", Bytes::new(), Nanos::millis(10)).await.unwrap_err();
             assert!(matches!(late, RpcError::Timeout(_)) && late.is_retryable(), "{late}");
             assert_eq!(echo(&client, "again").await, Ok("again".into()));
+        });
+    });
+}
+
+#[test]
+fn faults_of_calls_are_of_one_node_and_end_when_told() {
+    both(|net| {
+        let (a, b) = (node("A", net.clone()), node("B", net));
+        outside(async {
+            let server = a.env.rpc_serve(0, Arc::new(Echo(a.env.clone()))).await.unwrap();
+            let client = b.env.rpc_connect(&server.address()).await.unwrap();
+            b.env.inject_rpc_fault(RpcFault::new(RpcFaultKind::RequestLost));
+            let lost = client.call("echo", Bytes::new(), Nanos::millis(50)).await.unwrap_err();
+            assert!(lost.is_retryable(), "{lost}");
+            let own = a.env.rpc_connect(&server.address()).await.unwrap();
+            assert_eq!(echo(&own, "mine").await, Ok("mine".into()));
+            b.env.end_rpc_faults();
+            assert_eq!(echo(&client, "mended").await, Ok("mended".into()));
         });
     });
 }

@@ -9,9 +9,6 @@ use std::fmt;
 pub struct Amount(pub u64);
 
 impl Amount {
-    /// Units in one whole.
-    pub const ONE: Amount = Amount(10_000);
-
     /// `n` wholes.
     pub const fn whole(n: u64) -> Self {
         Self(n * 10_000)

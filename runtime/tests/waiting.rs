@@ -36,6 +36,25 @@ async fn parent(context: Context, children: u64) -> Result<u64> {
     Ok(context.get_all(&children?).await?.len() as u64)
 }
 
+/// How many `travel` tasks have begun, and how many came to their end.
+static SET_OUT: AtomicU64 = AtomicU64::new(0);
+static ARRIVED: AtomicU64 = AtomicU64::new(0);
+
+#[task]
+async fn travel(context: Context, n: u64) -> u64 {
+    SET_OUT.fetch_add(1, Ordering::SeqCst);
+    context.env().sleep(Nanos::secs(1)).await;
+    ARRIVED.fetch_add(1, Ordering::SeqCst);
+    n
+}
+
+/// Submits as many travellers, and waits for them.
+#[task]
+async fn send_out(context: Context, children: u64) -> Result<u64> {
+    let children: Result<Vec<_>> = (0..children).map(|n| travel(n).submit(&context)).collect();
+    Ok(context.get_all(&children?).await?.len() as u64)
+}
+
 const HOUR: Nanos = Nanos::secs(3600);
 const SOON: Nanos = Nanos::secs(20);
 
@@ -102,6 +121,27 @@ fn a_cancelled_task_and_its_children_give_their_cpus_back() {
         let all: Vec<_> = ["A", "B"].map(|node| double(1).cpus(2.0).on(node).submit(context).unwrap()).into();
         assert_eq!(context.get_all_within(&all, SOON).await, Ok(vec![2, 2]));
         assert_eq!(LINGERING.load(Ordering::SeqCst), 0, "it asked whether it was cancelled");
+    });
+}
+
+#[test]
+fn a_task_that_is_cancelled_alone_leaves_its_children_running() {
+    let cluster = cluster(&[("A", 4)]);
+    let context = cluster.context().unwrap();
+    cluster.block_on(async {
+        for (alone, arrive) in [(false, 0), (true, 3)] {
+            let before = [&SET_OUT, &ARRIVED].map(|count| count.load(Ordering::SeqCst));
+            let root = send_out(3).submit(context).unwrap();
+            while SET_OUT.load(Ordering::SeqCst) < before[0] + 3 {
+                context.env().sleep(Nanos::millis(1)).await;
+            }
+            if alone { context.cancel_alone(&root) } else { context.cancel(&root) }.unwrap();
+            assert_eq!(context.get(&root).await.unwrap_err().kind, TaskErrorKind::Cancelled);
+            // Needs every cpu of the node, so it runs when all of them have ended.
+            let last = double(1).cpus(4.0).submit(context).unwrap();
+            assert_eq!(context.get_all_within(&[last], SOON).await, Ok(vec![2]));
+            assert_eq!(ARRIVED.load(Ordering::SeqCst) - before[1], arrive, "alone: {alone}");
+        }
     });
 }
 

@@ -279,7 +279,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Restores all links.
+    /// Restores all links, and ends all faults of calls; in the real world only those of the driver.
     ///
     /// # Errors
     /// None so far.
@@ -287,7 +287,7 @@ impl Cluster {
         match &self.0.world {
             World::Simulated(simulated) => simulated.sim.heal_all().await,
             #[cfg(not(madsim))]
-            World::Real(_) => {}
+            World::Real(_) => self.env().end_rpc_faults(),
         }
         Ok(())
     }

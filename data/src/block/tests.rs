@@ -3,6 +3,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{ArrayRef, DictionaryArray, Int64Array, StringArray, StringViewArray, StructArray};
 use arrow_schema::{DataType, Field};
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ fn block(rows: usize) -> Block {
 fn a_block_survives_the_stream_and_borrows_it() {
     for block in [block(1), block(100), Block::empty(block(3).schema().clone())] {
         let rope = block.to_ipc().unwrap();
-        let stream = rope.into_bytes();
+        let stream = Bytes::from(rope.0.concat());
         let back = Block::from_ipc(stream.clone()).unwrap();
         assert_eq!(back, block);
         let inside = stream.as_ptr() as usize..stream.as_ptr() as usize + stream.len();
@@ -72,7 +73,7 @@ proptest! {
         flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
-        let mut bytes = block(20).to_ipc().unwrap().into_bytes().to_vec();
+        let mut bytes = block(20).to_ipc().unwrap().0.concat();
         for (at, new) in flips {
             let at = at.index(bytes.len());
             bytes[at] = new;

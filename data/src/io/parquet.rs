@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaDataReader};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{ChunkReader, Length};
 use std::collections::BTreeMap;
@@ -43,7 +43,24 @@ fn footer(source: &dyn Source, path: &str) -> Result<ArrowReaderMetadata> {
     let start = (size - 8).checked_sub(length).ok_or_else(|| corrupt(path, "its footer is longer than the file"))?;
     let bytes = source.read_range(path, start, length).map_err(io)?;
     let metadata = ParquetMetaDataReader::decode_metadata(&bytes).map_err(|e| corrupt(path, e))?;
+    for group in metadata.row_groups() {
+        if group.num_rows() < 0 {
+            return Err(corrupt(path, format!("a row group of {} rows", group.num_rows())));
+        }
+        if !group.columns().iter().all(|column| lies_within(column, size)) {
+            return Err(corrupt(path, "a column lies outside the file"));
+        }
+    }
     ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(|e| corrupt(path, e))
+}
+
+/// Whether a column's bytes can be in a file of `size` bytes. The crate's own `byte_range` panics if they begin or end
+/// before it.
+fn lies_within(column: &ColumnChunkMetaData, size: u64) -> bool {
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let (start, length) = (u64::try_from(start), u64::try_from(column.compressed_size()));
+    let end = start.ok().zip(length.ok()).and_then(|(start, length)| start.checked_add(length));
+    end.is_some_and(|end| end <= size)
 }
 
 /// The common schema of `paths` and what their footers say.
@@ -119,9 +136,9 @@ fn fetch(
     for group in row_groups {
         for (leaf, column) in metadata.metadata().row_group(*group).columns().iter().enumerate() {
             if mask.leaf_included(leaf) {
-                let (start, len) = column.byte_range();
-                let end = start.checked_add(len).filter(|end| *end <= size);
-                wanted.push((start, end.ok_or_else(|| corrupt(path, "a column lies outside the file"))?));
+                // The footer was refused unless this is a range of the file.
+                let (start, length) = column.byte_range();
+                wanted.push((start, start + length));
             }
         }
     }

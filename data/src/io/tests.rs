@@ -3,6 +3,7 @@
 use crate::testing::{csv, dataset, now, session};
 use crate::{CsvOptions, DataError, DataType, col, count, sum};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use parquet::file::metadata::{ColumnChunkMetaDataBuilder, ParquetMetaDataReader, ParquetMetaDataWriter};
 use std::sync::Arc;
 
 fn read(text: &str, options: CsvOptions) -> Result<String, DataError> {
@@ -109,6 +110,42 @@ fn corrupt_parquet_is_named_wherever_it_is_corrupt() {
         }
     }
     assert!(failures > 10, "{failures}");
+}
+
+/// The file with a footer in which `change` was made to the first column of its first row group.
+fn patched(good: &[u8], change: impl FnOnce(ColumnChunkMetaDataBuilder) -> ColumnChunkMetaDataBuilder) -> Vec<u8> {
+    let (body, tail) = good.split_at(good.len() - 8);
+    let length = u32::from_le_bytes(tail[..4].try_into().unwrap()) as usize;
+    let (pages, footer) = body.split_at(body.len() - length);
+    let metadata = ParquetMetaDataReader::decode_metadata(footer).unwrap();
+    let mut groups = metadata.row_groups().to_vec();
+    let mut columns = groups[0].columns().to_vec();
+    columns[0] = change(columns[0].clone().into_builder()).build().unwrap();
+    groups[0] = groups[0].clone().into_builder().set_column_metadata(columns).build().unwrap();
+    let metadata = metadata.into_builder().set_row_groups(groups).build();
+    let mut file = pages.to_vec();
+    ParquetMetaDataWriter::new(&mut file, &metadata).finish().unwrap();
+    file
+}
+
+#[test]
+fn a_column_that_is_nowhere_in_the_file_is_refused_before_it_is_read() {
+    let (good, answer) = (parquet(), 1000);
+    let count = |file: &[u8]| {
+        let (session, _) = session(&[("d/a.parquet", file)]);
+        session.read_parquet("d/a.parquet").and_then(|d| now(d.collect())).map(|block| block.rows())
+    };
+    assert_eq!(count(&patched(&good, |column| column)).unwrap(), answer, "the patch itself breaks nothing");
+    for bad in [
+        patched(&good, |column| column.set_total_compressed_size(-1)),
+        patched(&good, |column| column.set_total_compressed_size(i64::MAX)),
+        patched(&good, |column| column.set_dictionary_page_offset(Some(-1))),
+        patched(&good, |column| column.set_dictionary_page_offset(None).set_data_page_offset(i64::MIN)),
+        patched(&good, |column| column.set_dictionary_page_offset(None).set_data_page_offset(1 << 40)),
+    ] {
+        let error = count(&bad).unwrap_err();
+        assert_eq!(error.to_string(), "d/a.parquet: corrupt Parquet file: a column lies outside the file");
+    }
 }
 
 #[test]

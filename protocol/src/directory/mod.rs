@@ -275,7 +275,7 @@ impl Directory {
     }
 
     /// Ends all subscriptions of a dead incarnation.
-    pub fn subscriber_died(&mut self, dead: Incarnation) {
+    fn subscriber_died(&mut self, dead: Incarnation) {
         for object in self.asked.get(&dead).cloned().unwrap_or_default() {
             self.unsubscribe(object, dead);
         }

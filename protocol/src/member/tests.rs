@@ -185,9 +185,8 @@ fn a_view_asks_for_what_it_missed() {
         panic!("no answer");
     };
     assert_eq!(see(&mut view, view::Event::from_message(message).expect("news")).len(), 2);
-    assert!(view.was_dead(a) && !view.is_alive(a) && view.is_alive(me.incarnation));
+    assert!(!view.is_alive(a) && view.is_alive(me.incarnation));
     assert!(view.by_name("head").is_some() && view.by_name("a").is_none());
-    assert!(!view.was_dead(Incarnation::new(7, 70)), "not heard of yet");
     let died = MemberEvent::Died { incarnation: me.incarnation, why: "test".into() };
     let fatal = view::Event::Update { first: 5, entries: vec![died], loads: vec![] };
     assert_eq!(see(&mut view, fatal), [view::Effect::Fenced { why: "test".into() }]);

@@ -1,7 +1,7 @@
 //! A node's side of membership: what it knows of the others, always as of one position of the head's log.
 
 use super::{ClusterView, Joined, Member, MemberEvent, NodeLoad, NodeView};
-use crate::{Epoch, Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use crate::{Incarnation, Machine, Message, Nanos, NodeId, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened, at a node.
@@ -63,8 +63,6 @@ pub struct View {
     fenced: bool,
     seq: u64,
     version: u64,
-    /// The newest epoch in the log so far. Up to it, whoever is not in `nodes` is dead.
-    newest: Epoch,
     /// The living by number; ids and epochs are both unique among them.
     nodes: BTreeMap<NodeId, Known>,
 }
@@ -85,7 +83,7 @@ impl Default for View {
 impl View {
     /// A view of nothing, until the welcome comes.
     pub fn new() -> Self {
-        Self { me: None, fenced: false, seq: 0, version: 0, newest: Epoch(0), nodes: BTreeMap::new() }
+        Self { me: None, fenced: false, seq: 0, version: 0, nodes: BTreeMap::new() }
     }
 
     /// Who this node is, once it is welcomed.
@@ -124,11 +122,6 @@ impl View {
         self.member(who).is_some()
     }
 
-    /// Whether this life is known to be over. Neither alive nor dead: not heard of yet.
-    pub fn was_dead(&self, who: Incarnation) -> bool {
-        who.epoch <= self.newest && !self.is_alive(who)
-    }
-
     /// The load of a living node.
     pub fn load(&self, node: NodeId) -> Option<&NodeLoad> {
         Some(&self.nodes.get(&node)?.node.load)
@@ -154,7 +147,6 @@ impl View {
 
     fn add(&mut self, member: Member, out: &mut Vec<Effect>) {
         let (id, load) = (member.incarnation, NodeLoad::idle(&member));
-        self.newest = self.newest.max(id.epoch);
         self.nodes.insert(id.node, Known { node: NodeView { member: member.clone(), load }, since: self.seq });
         out.push(Effect::NodeJoined(member));
     }
@@ -222,8 +214,8 @@ impl Machine for View {
     fn check(&self) -> Result<(), Violation> {
         for (node, known) in &self.nodes {
             let member = &known.node.member;
-            let consistent = member.incarnation.node == *node && member.incarnation.epoch <= self.newest;
-            Violation::unless(consistent && known.since <= self.seq, "view_entry", || {
+            let consistent = member.incarnation.node == *node && known.since <= self.seq;
+            Violation::unless(consistent, "view_entry", || {
                 format!("{node} is {} since {}, at {}", member.incarnation, known.since, self.seq)
             })?;
         }

@@ -1,20 +1,63 @@
 //! `#[actor]` on an `impl` block.
 
-use crate::{Parameter, first_argument, parameter};
+use crate::parameters::{Parameters, fallible, is_rest, returned};
 use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote};
-use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, ReturnType, Type, Visibility};
+use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Type, Visibility};
 
 /// The functions of the block by what they are to the runtime.
-#[derive(Default)]
 struct Parts {
-    constructor: Option<ImplItemFn>,
+    constructor: ImplItemFn,
     methods: Vec<ImplItemFn>,
-    save: Option<ImplItemFn>,
-    restore: Option<ImplItemFn>,
+    /// What saves the state, and what restores it.
+    hooks: Option<(ImplItemFn, ImplItemFn)>,
 }
 
-pub fn expand(attributes: Tokens, mut block: ItemImpl, runtime: &Tokens) -> syn::Result<Tokens> {
+/// The block as it was, the type of its handles, and its entry among the classes.
+pub fn expand(attributes: &Tokens, mut block: ItemImpl, runtime: &Tokens) -> syn::Result<Tokens> {
+    check(attributes, &block)?;
+    let class = class_name(&block.self_ty)?;
+    let parts = parts(&mut block)?;
+    let (init, construct) = expand_constructor(&parts.constructor, &class, runtime)?;
+    let (mut handles, mut bodies, mut entries) = (Vec::new(), Vec::new(), Vec::new());
+    for method in &parts.methods {
+        let (handle, body, entry) = expand_method(method, &class, runtime)?;
+        handles.push(handle);
+        bodies.push(body);
+        entries.push(entry);
+    }
+    let hooks = expand_hooks(parts.hooks.as_ref(), &class, runtime)?;
+    let constructor = match parts.constructor.sig.asyncness {
+        Some(_) => quote!(Async(construct)),
+        None => quote!(Sync(construct)),
+    };
+    let handle_type = expand_handle_type(&class, &handles, runtime);
+    Ok(quote! {
+        #block
+
+        #handle_type
+
+        impl #class {
+            #init
+        }
+
+        const _: () = {
+            #construct
+            #(#bodies)*
+            #runtime::macros::inventory::submit! {
+                #runtime::macros::ActorClass {
+                    name: <#class as #runtime::ActorType>::CLASS,
+                    construct: #runtime::macros::Constructor::#constructor,
+                    methods: &[#(#entries),*],
+                    checkpoint: #hooks,
+                }
+            }
+        };
+    })
+}
+
+/// Refuses what can be no actor.
+fn check(attributes: &Tokens, block: &ItemImpl) -> syn::Result<()> {
     if !attributes.is_empty() {
         return Err(syn::Error::new_spanned(
             attributes,
@@ -24,74 +67,12 @@ pub fn expand(attributes: Tokens, mut block: ItemImpl, runtime: &Tokens) -> syn:
     if let Some((_, of, _)) = &block.trait_ {
         return Err(syn::Error::new_spanned(of, "`actor` goes on the impl block of a type, not of a trait"));
     }
-    if let Some(generic) = block.generics.params.first() {
-        return Err(syn::Error::new_spanned(generic, "an actor is named by its type, so that has no parameters"));
+    match block.generics.params.first() {
+        Some(generic) => {
+            Err(syn::Error::new_spanned(generic, "an actor is named by its type, so that has no parameters"))
+        }
+        None => Ok(()),
     }
-    let class = class_name(&block.self_ty)?;
-    let parts = parts(&mut block)?;
-    let Some(constructor) = &parts.constructor else {
-        return Err(syn::Error::new_spanned(&block.self_ty, "an actor needs a constructor: `pub fn new(...) -> Self`"));
-    };
-    let methods_name = format_ident!("{class}Methods");
-    let (init, construct) = expand_constructor(constructor, &class, runtime)?;
-    let mut handles = Vec::new();
-    let mut bodies = Vec::new();
-    let mut entries = Vec::new();
-    for method in &parts.methods {
-        let (handle, body, entry) = expand_method(method, &class, runtime)?;
-        handles.push(handle);
-        bodies.push(body);
-        entries.push(entry);
-    }
-    let hooks = expand_hooks(&parts, &class, runtime)?;
-    let construct_body =
-        if constructor.sig.asyncness.is_some() { quote!(Async(construct)) } else { quote!(Sync(construct)) };
-    let name = quote!(::std::concat!(::std::module_path!(), "::", ::std::stringify!(#class)));
-    let about = format!("What a handle to an actor of type [`{class}`] can call.");
-    Ok(quote! {
-        #block
-
-        #[doc = #about]
-        pub struct #methods_name(#runtime::macros::Handle);
-
-        impl ::std::convert::From<#runtime::macros::Handle> for #methods_name {
-            fn from(handle: #runtime::macros::Handle) -> Self {
-                Self(handle)
-            }
-        }
-
-        impl ::std::convert::AsRef<#runtime::macros::Handle> for #methods_name {
-            fn as_ref(&self) -> &#runtime::macros::Handle {
-                &self.0
-            }
-        }
-
-        impl #methods_name {
-            #(#handles)*
-        }
-
-        impl #class {
-            #init
-        }
-
-        impl #runtime::ActorType for #class {
-            type Methods = #methods_name;
-            const CLASS: &'static str = #name;
-        }
-
-        const _: () = {
-            #construct
-            #(#bodies)*
-            #runtime::macros::inventory::submit! {
-                #runtime::macros::ActorClass {
-                    name: #name,
-                    construct: #runtime::macros::Constructor::#construct_body,
-                    methods: &[#(#entries),*],
-                    checkpoint: #hooks,
-                }
-            }
-        };
-    })
 }
 
 fn class_name(kind: &Type) -> syn::Result<Ident> {
@@ -103,7 +84,7 @@ fn class_name(kind: &Type) -> syn::Result<Ident> {
 
 /// Sorts the functions, and takes the runtime's own markers off them.
 fn parts(block: &mut ItemImpl) -> syn::Result<Parts> {
-    let mut parts = Parts::default();
+    let (mut constructor, mut methods, mut save, mut restore) = (None, Vec::new(), None, None);
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else { continue };
         let marked = |function: &mut ImplItemFn, name: &str| {
@@ -111,75 +92,83 @@ fn parts(block: &mut ItemImpl) -> syn::Result<Parts> {
             function.attrs.retain(|attribute| !attribute.path().is_ident(name));
             before != function.attrs.len()
         };
-        let (save, restore) = (marked(function, "save"), marked(function, "restore"));
+        let (saves, restores) = (marked(function, "save"), marked(function, "restore"));
         let has_self = function.sig.receiver().is_some();
         let public = matches!(function.vis, Visibility::Public(_));
-        if save {
-            parts.save = Some(function.clone());
-        } else if restore {
-            parts.restore = Some(function.clone());
+        if saves {
+            save = Some(function.clone());
+        } else if restores {
+            restore = Some(function.clone());
         } else if function.sig.ident == "new" && !has_self {
-            parts.constructor = Some(function.clone());
+            constructor = Some(function.clone());
         } else if public && has_self {
-            parts.methods.push(function.clone());
+            methods.push(function.clone());
         }
     }
-    match (&parts.save, &parts.restore) {
+    let hooks = match (save, restore) {
         (Some(only), None) | (None, Some(only)) => {
-            Err(syn::Error::new_spanned(&only.sig, "`#[save]` and `#[restore]` come together"))
+            return Err(syn::Error::new_spanned(&only.sig, "`#[save]` and `#[restore]` come together"));
         }
-        _ => Ok(parts),
-    }
+        (save, restore) => save.zip(restore),
+    };
+    let constructor = constructor.ok_or_else(|| {
+        syn::Error::new_spanned(&block.self_ty, "an actor needs a constructor: `pub fn new(...) -> Self`")
+    })?;
+    Ok(Parts { constructor, methods, hooks })
 }
 
-/// The parameters after `self`: how the caller gives them, how they are added to a call, how they are read.
-struct Parameters {
-    asked: Vec<Tokens>,
-    added: Vec<Tokens>,
-    passed: Vec<Tokens>,
-}
-
+/// The parameters after `self`.
 fn parameters(function: &ImplItemFn, runtime: &Tokens) -> syn::Result<Parameters> {
-    let mut all = Parameters { asked: Vec::new(), added: Vec::new(), passed: Vec::new() };
-    let mut position = 0_usize;
-    let inputs = function.sig.inputs.iter().filter(|input| !matches!(input, FnArg::Receiver(_)));
-    for (index, input) in inputs.enumerate() {
-        match parameter(input)? {
-            Parameter::Context if index == 0 => all.passed.push(quote!(input.context().clone())),
-            Parameter::Context => return Err(syn::Error::new_spanned(input, "the context comes first")),
-            Parameter::Rest(..) => {
-                return Err(syn::Error::new_spanned(input, "a method takes a `Vec` of references, not a `Rest`"));
-            }
-            Parameter::Value(name, kind) => {
-                all.asked.push(quote!(#name: impl #runtime::IntoArg<#kind>));
-                all.added.push(quote!(.arg::<#kind>(#name)));
-                all.passed.push(quote!(input.arg::<#kind>(#position)?));
-                position += 1;
+    let inputs = || function.sig.inputs.iter().filter(|input| !matches!(input, FnArg::Receiver(_)));
+    match inputs().find(|input| is_rest(input)) {
+        Some(rest) => Err(syn::Error::new_spanned(rest, "a method takes a `Vec` of references, not a `Rest`")),
+        None => Parameters::of(inputs(), runtime),
+    }
+}
+
+/// The type with the methods that a handle can call, and what ties it to the class.
+fn expand_handle_type(class: &Ident, handles: &[Tokens], runtime: &Tokens) -> Tokens {
+    let methods = format_ident!("{class}Methods");
+    let about = format!("What a handle to an actor of type [`{class}`] can call.");
+    quote! {
+        #[doc = #about]
+        pub struct #methods(#runtime::macros::Handle);
+
+        impl ::std::convert::From<#runtime::macros::Handle> for #methods {
+            fn from(handle: #runtime::macros::Handle) -> Self {
+                Self(handle)
             }
         }
+
+        impl ::std::convert::AsRef<#runtime::macros::Handle> for #methods {
+            fn as_ref(&self) -> &#runtime::macros::Handle {
+                &self.0
+            }
+        }
+
+        impl #methods {
+            #(#handles)*
+        }
+
+        impl #runtime::ActorType for #class {
+            type Methods = #methods;
+            const CLASS: &'static str = ::std::concat!(::std::module_path!(), "::", ::std::stringify!(#class));
+        }
     }
-    Ok(all)
 }
 
 fn docs(function: &ImplItemFn) -> Vec<&syn::Attribute> {
     function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).collect()
 }
 
-/// The type of a returned value, and whether it can be an error instead.
-fn returned(function: &ImplItemFn) -> (Type, bool) {
-    let kind = match &function.sig.output {
-        ReturnType::Default => syn::parse_quote!(()),
-        ReturnType::Type(_, kind) => (**kind).clone(),
-    };
-    match first_argument(&kind, "Result") {
-        Some(value) => (value, true),
-        None => (kind, false),
-    }
+/// The type of what a function returns, and whether it can be an error instead.
+fn value(function: &ImplItemFn) -> (Type, bool) {
+    fallible(returned(&function.sig.output))
 }
 
 fn expand_constructor(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn::Result<(Tokens, Tokens)> {
     let Parameters { asked, added, passed } = parameters(function, runtime)?;
-    let unwrapped = returned(function).1.then(|| quote!(.map_err(#runtime::macros::raised)?));
+    let unwrapped = value(function).1.then(|| quote!(.map_err(#runtime::macros::raised)?));
     let awaited = function.sig.asyncness.map(|_| quote!(.await));
     let docs = docs(function);
     let work = quote! {
@@ -220,7 +209,7 @@ fn expand_method(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn:
         return Err(syn::Error::new_spanned(receiver, "an actor outlives its calls: take `&self` or `&mut self`"));
     }
     let Parameters { asked, added, passed } = parameters(function, runtime)?;
-    let (value, fails) = returned(function);
+    let (value, fails) = value(function);
     let unwrapped = fails.then(|| quote!(.map_err(#runtime::macros::raised)?));
     let awaited = function.sig.asyncness.map(|_| quote!(.await));
     let (this, kind) = match receiver.mutability {
@@ -270,15 +259,15 @@ fn expand_method(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn:
     Ok((handle, code, entry))
 }
 
-fn expand_hooks(parts: &Parts, class: &Ident, runtime: &Tokens) -> syn::Result<Tokens> {
-    let (Some(save), Some(restore)) = (&parts.save, &parts.restore) else {
+fn expand_hooks(hooks: Option<&(ImplItemFn, ImplItemFn)>, class: &Ident, runtime: &Tokens) -> syn::Result<Tokens> {
+    let Some((save, restore)) = hooks else {
         return Ok(quote!(::std::option::Option::None));
     };
     if save.sig.asyncness.is_some() || restore.sig.asyncness.is_some() {
         return Err(syn::Error::new_spanned(&save.sig, "`save` and `restore` may not await"));
     }
     let (save_name, restore_name) = (&save.sig.ident, &restore.sig.ident);
-    let unwrap = |function: &ImplItemFn| returned(function).1.then(|| quote!(.map_err(#runtime::macros::raised)?));
+    let unwrap = |function: &ImplItemFn| value(function).1.then(|| quote!(.map_err(#runtime::macros::raised)?));
     let (save_fails, restore_fails) = (unwrap(save), unwrap(restore));
     let state = restore.sig.inputs.iter().find_map(|input| match input {
         FnArg::Typed(typed) => Some(&typed.ty),

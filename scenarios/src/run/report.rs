@@ -17,8 +17,6 @@ pub enum Outcome {
     Failed,
     /// Nothing more happened within the bound.
     Stuck,
-    /// Two runs that must be equal were not.
-    Diverged,
     /// The file, the command line or the build does not allow the run.
     Refused,
     /// Some part of the program panicked: a bug.
@@ -32,7 +30,6 @@ impl Outcome {
             Self::Passed => "passed",
             Self::Failed | Self::Panicked => "failed",
             Self::Stuck => "stuck",
-            Self::Diverged => "diverged",
             Self::Refused => "refused",
         }
     }
@@ -108,15 +105,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// 0 passed, 1 an expectation or invariant failed, 2 the file or the command line is wrong, 3 stuck, 4 not
-    /// deterministic, 101 panic.
+    /// 0 passed, 1 an expectation or invariant failed, 2 the file or the command line is wrong, 3 stuck, 101 panic.
     pub fn exit_code(&self) -> u8 {
         match self.outcome {
             Outcome::Passed => 0,
             Outcome::Failed => 1,
             Outcome::Refused => 2,
             Outcome::Stuck => 3,
-            Outcome::Diverged => 4,
             Outcome::Panicked => 101,
         }
     }

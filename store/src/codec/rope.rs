@@ -22,14 +22,6 @@ impl Rope {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// All pieces joined; copies unless there is exactly one.
-    pub fn into_bytes(mut self) -> Bytes {
-        match self.0.len() {
-            1 => self.0.swap_remove(0),
-            _ => self.0.concat().into(),
-        }
-    }
 }
 
 impl Serialize for Rope {

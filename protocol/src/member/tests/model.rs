@@ -152,7 +152,7 @@ impl World {
             }
         }
         assert!(view.alive().eq(alive.values().copied()), "process {i} at entry {}", view.seq());
-        assert!(dead.iter().all(|who| view.was_dead(*who) && !view.is_alive(*who)));
+        assert!(dead.iter().all(|who| !view.is_alive(*who)));
         for (who, member) in alive {
             assert_eq!(view.member(who), Some(member));
             let load = view.load(who.node).expect("the living have a load");

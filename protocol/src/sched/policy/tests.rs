@@ -74,7 +74,7 @@ fn gpu_nodes_are_kept_for_gpu_work() {
     let gpu = Resources::cpus(8).with("gpu", Amount::whole(1));
     view.nodes[0] = node(1, "N1", gpu.clone(), gpu);
     assert_eq!(With::default().pick(&Hybrid, &view, &class(Resources::cpus(1), Placement::Any)), at(2));
-    let wants_gpu = class(Resources::none().with("gpu", Amount::ONE), Placement::Any);
+    let wants_gpu = class(Resources::none().with("gpu", Amount::whole(1)), Placement::Any);
     assert_eq!(With::default().pick(&Hybrid, &view, &wants_gpu), at(1));
 }
 
@@ -97,7 +97,7 @@ fn says_what_is_missing_and_where() {
         other => panic!("{other:?}"),
     };
     assert_eq!(why(class(Resources::cpus(4), Placement::Any)), "needs 4 cpu; the largest node, N2, has 2");
-    let gpu = Resources::cpus(1).with("gpu", Amount::ONE);
+    let gpu = Resources::cpus(1).with("gpu", Amount::whole(1));
     assert_eq!(why(class(gpu, Placement::Any)), "needs 1 gpu; no node has any gpu");
     let zone = Placement::Labels([("zone".to_owned(), "z9".to_owned())].into());
     assert_eq!(why(class(Resources::cpus(1), zone)), "needs a node labelled zone = z9");
