@@ -1,7 +1,7 @@
 //! How a process becomes a member: what it asks, and what it is told.
 
 use super::{Member, NodeLoad};
-use crate::{Epoch, Incarnation, Labels, Nanos, NodeId, Resources};
+use crate::{Incarnation, Labels, Nanos, NodeId, Resources};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything that travels between nodes. Only equal versions talk.
@@ -85,9 +85,6 @@ pub struct Joined {
     pub loads: Vec<(NodeId, NodeLoad)>,
     /// How many log entries the above includes.
     pub seq: u64,
-    /// The newest epoch in those entries. It may be of a dead life, newer than all the living: this may be the second
-    /// answer to an early request.
-    pub newest: Epoch,
     /// How the cluster watches you.
     pub settings: MemberSettings,
 }

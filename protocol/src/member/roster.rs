@@ -143,8 +143,7 @@ impl Roster {
     fn welcome(&self, incarnation: Incarnation) -> Joined {
         let members = self.members().cloned().collect();
         let (head, settings) = (Incarnation::HEAD, self.settings);
-        let (loads, seq, newest) = (self.loads(), self.seq(), self.last_epoch);
-        Joined { incarnation, head, members, loads, seq, newest, settings }
+        Joined { incarnation, head, members, loads: self.loads(), seq: self.seq(), settings }
     }
 
     /// The loads of all who ever reported one.

@@ -192,19 +192,6 @@ fn a_view_asks_for_what_it_missed() {
     assert_eq!(see(&mut view, fatal), [view::Effect::Fenced { why: "test".into() }]);
 }
 
-/// The first answer is lost; before the second another life came and went.
-#[test]
-fn a_welcome_tells_of_deaths_newer_than_all_the_living() {
-    let mut roster = Roster::new(MemberSettings::default(), head());
-    join(&mut roster, 0, request("me", 1)).expect("joins");
-    let a = join(&mut roster, 0, request("a", 1)).expect("joins").incarnation;
-    step(&mut roster, 0, roster::Event::Leave { from: a });
-    let again = join(&mut roster, 0, request("me", 1)).expect("the same life");
-    let mut view = View::new();
-    see(&mut view, view::Event::Joined(Box::new(again)));
-    assert!(view.was_dead(a), "not: not heard of yet");
-}
-
 #[test]
 fn settings_leave_room_for_lost_heartbeats() {
     assert_eq!(MemberSettings::default().validate(), Ok(()));

@@ -139,7 +139,6 @@ impl View {
         }
         self.me = Some(joined.incarnation);
         self.seq = joined.seq;
-        self.newest = joined.newest;
         joined.members.into_iter().for_each(|member| self.add(member, out));
         self.apply_loads(self.seq, joined.loads);
         self.version += 1;
