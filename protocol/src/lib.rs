@@ -44,7 +44,7 @@ pub use map::Map;
 pub use message::{Credit, Located, Message, ResultPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
 pub use spec::{
-    Arg, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError, TaskErrorKind, TaskSpec,
-    UnreconstructableReason,
+    Arg, INLINE_TOTAL, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError, TaskErrorKind,
+    TaskSpec, UnreconstructableReason,
 };
 pub use units::{ByteSize, Nanos, UnitError};

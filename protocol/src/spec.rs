@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
+/// The most bytes of values that travel inside one message of a task, arguments or results; what goes beyond it is stored
+/// and fetched like any large value. (Ray: `task_rpc_inlined_bytes_limit`, 10 MiB; ours is what a link sends at once.)
+pub const INLINE_TOTAL: ByteSize = ByteSize(1 << 20);
+
 /// One argument of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Arg {

@@ -21,8 +21,9 @@ pub struct NodeSettings {
     /// object store (`s3://bucket/folder`, feature `object-store`). With none, nothing is spilled, and a full store
     /// refuses what does not fit.
     pub spill: Vec<String>,
-    /// Results up to this many bytes travel in messages and live with their owner; larger ones stay in the store of the
-    /// node that made them. Ray's limit is the same 100 KiB.
+    /// Results and arguments up to this many bytes travel in messages and live with their owner; larger results stay in
+    /// the store of the node that made them, larger arguments in that of the submitter. At most 1 MiB, whatever is set.
+    /// Ray's limit is the same 100 KiB.
     pub inline: ByteSize,
     /// How long a new object waits in a full store in which nothing is being spilled, before its task fails.
     pub store_grace: Nanos,

@@ -2,7 +2,9 @@
 
 use super::types::{Agenda, Effect, Foreign, Token};
 use super::{Owner, unknown};
-use crate::{Arg, ByteSize, Incarnation, Located, NodeId, ObjectId, TaskError, TaskErrorKind, TaskId, TaskSpec};
+use crate::{
+    Arg, ByteSize, INLINE_TOTAL, Incarnation, Located, NodeId, ObjectId, TaskError, TaskErrorKind, TaskId, TaskSpec,
+};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -48,12 +50,16 @@ impl Owner {
         near.into_iter().collect()
     }
 
-    /// The values of reference arguments that this process holds itself, by position.
+    /// The values of reference arguments that this process holds itself, by position, as far as one message should carry
+    /// them. For the others the executing node asks.
     pub(super) fn inline_args(&self, spec: &TaskSpec) -> Vec<(u32, Bytes)> {
-        let mut inline = Vec::new();
+        let (mut inline, mut left) = (Vec::new(), INLINE_TOTAL.0);
         for (position, arg) in (0..).zip(&spec.args) {
             let Arg::Ref(object) = arg else { continue };
-            if let Some(Located::Inline(bytes)) = self.located(*object) {
+            if let Some(Located::Inline(bytes)) = self.located(*object)
+                && bytes.len() as u64 <= left
+            {
+                left -= bytes.len() as u64;
                 inline.push((position, bytes.clone()));
             }
         }

@@ -60,6 +60,9 @@ impl Owner {
         Violation::unless(needed, "I27 nothing is kept without a reason", || format!("{id} is out of scope"))?;
         let made = object.origin != Origin::Task || self.tasks.contains_key(&id.task) || !self.is_rebuildable_kind(id);
         Violation::unless(made, "I31 lineage is kept while it is needed", || format!("{id} lost its task"))?;
+        let pending = matches!(self.directory.state(id), Located::Pending | Located::Failed(_));
+        let put = object.origin != Origin::Putting || pending;
+        Violation::unless(put, "I31 a value is put before it exists", || format!("{id}: {object:?}"))?;
         let alive = object.borrowed.keys().all(|by| !self.dead.contains(by));
         Violation::unless(alive, "I28 the dead hold nothing", || format!("{id} is held by {:?}", object.borrowed))
     }

@@ -22,6 +22,9 @@
 //! that lineage needs) stay until lineage lets go of them. What is out of scope nobody may ask for: a subscriber is
 //! told that it is gone, so that it does not wait for ever, and nothing is rebuilt for it.
 //!
+//! A put may take time, because the store has no room yet ([`Event::PutBegun`]): meanwhile the object is pending like
+//! the result of a task, and so can be the argument of one that is submitted before it ends.
+//!
 //! # Recovery
 //! 1. A copy is lost with its node, or its node says so. Other copies: nothing to do.
 //! 2. No copy left: the object is `Pending` again, and subscribers are told.
@@ -111,7 +114,7 @@ pub(crate) use attempts::spend;
 pub use types::{Counters, Effect, Event, Token};
 
 use crate::directory::{Directory, Notify};
-use crate::{ByteSize, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskId, Violation};
+use crate::{ByteSize, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskError, TaskId, Violation};
 use lineage::Lineage;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -265,11 +268,33 @@ impl Owner {
     }
 
     fn put(&mut self, object: ObjectId, place: ResultPlace, refs: Vec<ObjectId>, out: &mut Vec<Effect>) {
-        let entry = Object { local: 1, origin: Origin::Put, ..Object::default() };
+        self.put_begun(object, refs, out);
+        self.put_ended(object, Ok(place), out);
+    }
+
+    fn put_begun(&mut self, object: ObjectId, refs: Vec<ObjectId>, out: &mut Vec<Effect>) {
+        let entry = Object { local: 1, origin: Origin::Putting, ..Object::default() };
         let taken = self.objects.insert(object, entry);
         debug_assert!(taken.is_none(), "{object} was put twice");
         self.contain(object, refs, false, out);
-        self.place(object, self.me, place, out);
+    }
+
+    /// A value that nobody refers to any more, or that was freed by hand meanwhile, leaves no copy.
+    fn put_ended(&mut self, object: ObjectId, result: Result<ResultPlace, TaskError>, out: &mut Vec<Effect>) {
+        let entry = self.objects.get_mut(&object).filter(|_| *self.directory.state(object) == Located::Pending);
+        match (entry, result) {
+            (Some(entry), Ok(place)) => {
+                entry.origin = Origin::Put;
+                self.place(object, self.me, place, out);
+                self.arrived(object, out);
+            }
+            (Some(entry), Err(error)) => {
+                entry.origin = Origin::Put;
+                self.fail(object, error, out);
+            }
+            (None, Ok(ResultPlace::Stored(_))) => free(self.me, object, out),
+            (None, Ok(ResultPlace::Inline(_)) | Err(_)) => {}
+        }
     }
 
     /// Tells the directory where a value is now, and through it whoever subscribed.
@@ -321,6 +346,8 @@ impl Machine for Owner {
     fn step(&mut self, _now: Nanos, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Put { object, place, refs } => self.put(object, place, refs, out),
+            Event::PutBegun { object, refs } => self.put_begun(object, refs, out),
+            Event::PutEnded { object, result } => self.put_ended(object, result, out),
             Event::Submit(spec) => self.submit(spec, out),
             Event::Assigned { task, lease, to } => self.assigned(task, lease, to, out),
             Event::Unschedulable { task, error } => self.unschedulable(task, error, out),

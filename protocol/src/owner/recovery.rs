@@ -30,6 +30,7 @@ impl Owner {
             None => {
                 let origin = self.objects.get(&object).map(|entry| entry.origin.clone());
                 let (reason, maker) = match origin {
+                    Some(Origin::Putting) => return,
                     Some(Origin::Evicted(label)) => (UnreconstructableReason::LineageEvicted, label),
                     _ => (UnreconstructableReason::Put, "the application".into()),
                 };

@@ -19,6 +19,21 @@ pub enum Event {
         /// The references inside it.
         refs: Vec<ObjectId>,
     },
+    /// The application is storing a value, and holds one reference to it: a put that does not wait for room. Exactly one
+    /// [`Event::PutEnded`] follows, unless this process ends.
+    PutBegun {
+        /// Its new name.
+        object: ObjectId,
+        /// The references inside it.
+        refs: Vec<ObjectId>,
+    },
+    /// That value lies where it belongs now, or cannot be stored.
+    PutEnded {
+        /// Its name.
+        object: ObjectId,
+        /// Where it lies, or why there is no value.
+        result: Result<ResultPlace, TaskError>,
+    },
     /// The application submitted a task. The caller holds one reference to each result.
     Submit(Arc<TaskSpec>),
     /// The dispatcher found a slot for a queued task.
@@ -375,6 +390,8 @@ pub(super) enum Origin {
     Task,
     /// The application put it: nothing.
     Put,
+    /// The application is putting it: it will have a value, or fail, without anybody's doing.
+    Putting,
     /// A task of this label, whose specification was dropped to keep lineage within its limit: nothing any more.
     Evicted(Arc<str>),
 }

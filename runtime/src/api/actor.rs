@@ -352,7 +352,7 @@ impl<T> ActorCall<T> {
             share: None,
         });
         let label = self.label.unwrap_or_else(|| method_label(self.method));
-        let (args, held) = self.args.finish()?;
+        let (args, held) = self.args.finish(context)?;
         let id = context.new_task();
         let spec = TaskSpec {
             id,

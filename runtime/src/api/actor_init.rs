@@ -43,7 +43,8 @@ impl<T: ActorType> ActorInit<T> {
         }
     }
 
-    /// Adds the constructor's next argument. What it refers to lives as long as the actor.
+    /// Adds the constructor's next argument. What it refers to lives as long as the actor, but not longer than its owner:
+    /// a detached actor that is started again after its creator died needs arguments that are small, or another's.
     pub fn arg<A: 'static>(mut self, value: impl IntoArg<A>) -> Self {
         self.args.push(value);
         self
@@ -183,7 +184,7 @@ impl<T: ActorType> ActorInit<T> {
         let class = ActorClass::find(T::CLASS)?;
         self.options.checkpointed = class.checkpoint.is_some();
         validate(T::CLASS, &self.options)?;
-        let (args, held) = self.args.finish()?;
+        let (args, held) = self.args.finish(context)?;
         let task = TaskSpec {
             id: context.new_task(),
             label: self.label.unwrap_or_else(|| short(T::CLASS)),

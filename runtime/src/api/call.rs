@@ -1,11 +1,11 @@
 //! Describing and submitting a task.
 
-use super::arguments::Arguments;
+use super::arguments::{Argument, Arguments};
 use super::context::Context;
 use super::function::encoded;
 use super::reference::ObjectRef;
 use crate::Error;
-use mobula_protocol::{Arg, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
+use mobula_protocol::{FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
 use mobula_protocol::{Streaming, TaskId, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,30 +13,25 @@ use std::marker::PhantomData;
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// A value for a task's parameter of type `T`: a `T` itself, or a reference to one, which is resolved before the task
-/// starts.
+/// starts. A value larger than [`NodeSettings::inline`](crate::NodeSettings::inline) becomes an object of the submitter.
 pub trait IntoArg<T> {
-    /// The argument as the task specification carries it.
+    /// The argument as its call keeps it.
     ///
     /// # Errors
-    /// When the value cannot be stored.
-    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error>;
+    /// When the value has no encoding.
+    fn into_arg(self) -> Result<Argument, Error>;
 }
 
-impl<T: Serialize> IntoArg<T> for T {
-    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error> {
-        value_arg(&self).map(|arg| (arg, None))
+impl<T: Serialize + Send + 'static> IntoArg<T> for T {
+    fn into_arg(self) -> Result<Argument, Error> {
+        Ok(Argument::value(encoded(&self)?, self))
     }
 }
 
-impl<T> IntoArg<T> for &ObjectRef<T> {
-    fn into_arg(self) -> Result<(Arg, Option<ObjectRef<T>>), Error> {
-        Ok((Arg::Ref(self.id()), Some(self.clone())))
+impl<T: 'static> IntoArg<T> for &ObjectRef<T> {
+    fn into_arg(self) -> Result<Argument, Error> {
+        Ok(Argument::reference(self))
     }
-}
-
-fn value_arg<T: Serialize>(value: &T) -> Result<Arg, Error> {
-    let encoded = encoded(value)?;
-    Ok(Arg::Value(encoded.to_bytes(), encoded.refs().to_vec()))
 }
 
 /// One result of type `T` per call.
@@ -184,7 +179,7 @@ impl<R> TaskCall<R> {
         let share = self.share.map(Arc::new).or_else(|| context.share().cloned());
         let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
-        let (args, held) = self.args.finish()?;
+        let (args, held) = self.args.finish(context)?;
         let (retries, replay) = (self.retries, self.replay);
         let id = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay, stream })?;
         drop(held);

@@ -10,7 +10,7 @@ use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, Priority};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
 use mobula_protocol::{Share, TaskErrorKind, TaskId, TaskSpec};
-use mobula_store::codec;
+use mobula_store::codec::{self, Encoded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -136,6 +136,20 @@ impl Context {
         let objects = &self.shared.objects;
         let (place, hash) = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
         self.send(Input::Put { object, place, hash, refs })?;
+        Ok(ObjectRef::adopt(object, self.clone()))
+    }
+
+    /// A put that does not wait: the object exists when the value is in the store, or fails with the reason why it cannot
+    /// be.
+    pub(super) fn begin_put(&self, value: Encoded) -> Result<ObjectRef<()>, Error> {
+        let object = self.new_task().result(0);
+        self.send(Input::PutBegun { object, refs: value.refs().to_vec() })?;
+        let shared = self.shared.clone();
+        self.shared.env.spawn("put", async move {
+            let result = shared.objects.place(&shared.env, object, &value, shared.inline).await;
+            // If the loop is gone, so is everybody who waits.
+            let _ = shared.inbox.send(Input::PutEnded { object, result });
+        });
         Ok(ObjectRef::adopt(object, self.clone()))
     }
 

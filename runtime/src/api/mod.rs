@@ -17,6 +17,7 @@ pub use actor::{
     MethodFuture, saved, this, this_mut,
 };
 pub use actor_init::{ActorInit, ActorState, death_of};
+pub use arguments::Argument;
 pub use call::{IntoArg, Many, One, Streamed, TaskCall};
 pub use context::{Context, Progress, Waited, read};
 pub(crate) use context::{Placed, Shared, value_hash};

@@ -19,6 +19,14 @@ impl Core {
                 self.log("put", format_args!("{object} {hash:016x}"));
                 self.tell_owner(owner::Event::Put { object, place, refs });
             }
+            Input::PutBegun { object, refs } => self.tell_owner(owner::Event::PutBegun { object, refs }),
+            Input::PutEnded { object, result } => {
+                if let Ok((_, hash)) = &result {
+                    self.log("put", format_args!("{object} {hash:016x}"));
+                }
+                let result = result.map(|(place, _)| place);
+                self.tell_owner(owner::Event::PutEnded { object, result });
+            }
             Input::Submit { spec, parent } => {
                 self.log("submit", format_args!("{} {}", spec.label, spec.id));
                 let id = spec.id;

@@ -20,7 +20,7 @@ use mobula_env::{Task, WorldKind};
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::{Attempt, Epoch, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId};
+use mobula_protocol::{Attempt, Epoch, INLINE_TOTAL, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,7 +83,7 @@ impl Node {
             me: joined.incarnation,
             inbox,
             objects: objects.clone(),
-            inline: settings.inline,
+            inline: settings.inline.min(INLINE_TOTAL),
             next_task: AtomicU64::new(1),
             next_bundle: AtomicU64::new(1),
             has_freed: AtomicBool::new(false),

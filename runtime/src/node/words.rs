@@ -3,7 +3,7 @@
 use super::actors::{ActorInput, ActorOutput};
 use super::bulk::Addresses;
 use crate::Error;
-use crate::api::MemoryReport;
+use crate::api::{MemoryReport, Placed};
 use bytes::Bytes;
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::ClusterView;
@@ -28,6 +28,20 @@ pub enum Input {
         hash: u64,
         /// The references inside it.
         refs: Vec<ObjectId>,
+    },
+    /// The application is storing a value.
+    PutBegun {
+        /// Its name.
+        object: ObjectId,
+        /// The references inside it.
+        refs: Vec<ObjectId>,
+    },
+    /// It has, or cannot.
+    PutEnded {
+        /// Its name.
+        object: ObjectId,
+        /// Where it lies and its hash, or why it lies nowhere.
+        result: Result<Placed, Error>,
     },
     /// The application submitted a task.
     Submit {

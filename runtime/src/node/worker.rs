@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::future::{Either, select};
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::{
-    Attempt, ByteSize, FunctionId, LeaseId, Nanos, ObjectId, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
+    Attempt, ByteSize, FunctionId, INLINE_TOTAL, LeaseId, Nanos, ObjectId, ResultPlace, TaskErrorKind, TaskId,
+    TaskOutcome, TaskResult, TaskSpec,
 };
 use mobula_store::codec::Encoded;
 use std::any::Any;
@@ -254,7 +255,8 @@ pub(super) fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + 
     std::panic::catch_unwind(AssertUnwindSafe(run))
 }
 
-/// Puts the results of a job where they belong: in the report up to `inline` bytes, else into the store.
+/// Puts the results of a job where they belong: in the report up to `inline` bytes each and [`INLINE_TOTAL`] after the
+/// first, else into the store.
 pub(super) async fn place(
     context: &Context,
     env: &Env,
@@ -266,10 +268,14 @@ pub(super) async fn place(
         let message = format!("returned {} values, not the {} asked for", outputs.len(), job.spec.returns);
         return Err(Error::new(TaskErrorKind::TaskFailed, message));
     }
-    let mut results = Vec::with_capacity(outputs.len());
+    let (mut results, mut limit, mut left) = (Vec::with_capacity(outputs.len()), inline, INLINE_TOTAL);
     for (index, output) in outputs.iter().enumerate() {
         let object = job.spec.id.result(index as u32);
-        let (place, hash) = context.shared().objects.place(env, object, output, inline).await?;
+        let (place, hash) = context.shared().objects.place(env, object, output, limit).await?;
+        if let ResultPlace::Inline(bytes) = &place {
+            left = left.saturating_sub(ByteSize(bytes.len() as u64));
+            limit = inline.min(left);
+        }
         results.push(TaskResult { place, refs: output.refs().to_vec(), hash });
     }
     Ok(results)

@@ -62,6 +62,8 @@ struct World {
     checked: bool,
     queued: Vec<TaskId>,
     running: Vec<Running>,
+    /// Puts that have begun and not ended.
+    putting: Vec<ObjectId>,
     /// Attempts that nodes were told not to start.
     cancelled: Vec<(TaskId, Attempt)>,
     /// What lies in the nodes' stores, by what the owner and the nodes did.
@@ -93,6 +95,7 @@ impl World {
             checked: true,
             queued: vec![],
             running: vec![],
+            putting: vec![],
             cancelled: vec![],
             stores: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -212,6 +215,25 @@ impl World {
         let place = ResultPlace::Inline(Bytes::from_static(b"small"));
         self.step(Event::Put { object, place, refs: refs.to_vec() });
         object
+    }
+
+    fn begin_put(&mut self, refs: &[ObjectId]) -> ObjectId {
+        let object = self.fresh().result(0);
+        self.putting.push(object);
+        self.step(Event::PutBegun { object, refs: refs.to_vec() });
+        object
+    }
+
+    /// The put at this place of the list ends: with a big value, or because the store is full.
+    fn end_put(&mut self, place: usize, stored: bool) {
+        let object = self.putting.remove(place);
+        let result = if stored {
+            self.stores.entry(ME).or_default().insert(object);
+            Ok(ResultPlace::Stored(BIG))
+        } else {
+            Err(TaskError::new(TaskErrorKind::StoreFull, "no room"))
+        };
+        self.step(Event::PutEnded { object, result });
     }
 
     fn drop(&mut self, object: ObjectId) {

@@ -12,6 +12,9 @@ enum Op {
         big: bool,
         refs: Vec<usize>,
     },
+    /// A put that takes time, and the end of one: with a value or without.
+    PutBegun(Vec<usize>),
+    PutEnded(usize, bool),
     /// Arguments by reference, or inside a value.
     Task {
         args: Vec<(usize, bool)>,
@@ -52,7 +55,9 @@ fn op() -> impl Strategy<Value = Op> {
     let refs = prop::collection::vec(n.clone(), 0..3);
     let args = prop::collection::vec((n.clone(), prop::bool::weighted(0.3)), 0..4);
     prop_oneof![
-        4 => (any::<bool>(), refs).prop_map(|(big, refs)| Op::Put { big, refs }),
+        4 => (any::<bool>(), refs.clone()).prop_map(|(big, refs)| Op::Put { big, refs }),
+        3 => refs.prop_map(Op::PutBegun),
+        4 => (n.clone(), prop::bool::weighted(0.8)).prop_map(|(n, stored)| Op::PutEnded(n, stored)),
         10 => (args, 1..4u32, prop::bool::weighted(0.3))
             .prop_map(|(args, returns, small)| Op::Task { args, returns, small }),
         2 => n.clone().prop_map(Op::AddRef),
@@ -126,6 +131,15 @@ impl Model {
                 let object = if big { self.w.put_big(&refs) } else { self.w.put_small(&refs) };
                 self.contents.insert(object, refs);
                 self.held.push(object);
+            }
+            Op::PutBegun(refs) => {
+                let refs: Vec<ObjectId> = refs.into_iter().map(|n| self.name(n)).collect();
+                let object = self.w.begin_put(&refs);
+                self.contents.insert(object, refs);
+                self.held.push(object);
+            }
+            Op::PutEnded(n, stored) if !self.w.putting.is_empty() => {
+                self.w.end_put(n % self.w.putting.len(), stored);
             }
             Op::Task { args, returns, small } => self.task(args, returns, small),
             Op::AddRef(n) => {
@@ -306,6 +320,9 @@ impl Model {
             let asked: Vec<ObjectId> =
                 self.w.foreign.iter().filter(|(_, counts)| counts.1 > 0 && lives).map(|(object, _)| *object).collect();
             asked.iter().for_each(|object| self.word(*object, 2));
+            while !self.w.putting.is_empty() {
+                self.w.end_put(0, true);
+            }
             self.w.assign();
             for run in self.w.running.clone() {
                 self.w.finish(run.spec.id);

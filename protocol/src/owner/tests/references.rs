@@ -174,3 +174,44 @@ fn a_late_copy_of_a_freed_object_is_freed_too() {
     w.copy(x, B);
     w.assert_empty();
 }
+
+#[test]
+fn a_task_waits_for_an_argument_that_is_being_put() {
+    let mut w = World::new();
+    let object = w.begin_put(&[]);
+    let result = w.task("t", &[object]);
+    w.drop(object);
+    assert_eq!(w.queued, [], "nothing is lost, so nothing fails and nothing is queued");
+    w.end_put(0, true);
+    w.assign();
+    w.finish(result.task);
+    assert!(matches!(w.owner.locate(result), Located::Stored { .. }));
+    w.drop(result);
+    w.assert_empty();
+}
+
+#[test]
+fn a_put_that_fails_fails_its_tasks_with_its_reason() {
+    let mut w = World::new();
+    let object = w.begin_put(&[]);
+    let result = w.task("t", &[object]);
+    w.drop(object);
+    w.end_put(0, false);
+    let Located::Failed(error) = w.owner.locate(result) else { panic!("it must fail") };
+    assert_eq!(error.cause.map(|cause| cause.kind), Some(TaskErrorKind::StoreFull));
+    w.drop(result);
+    w.assert_empty();
+}
+
+#[test]
+fn a_put_that_nobody_waits_for_any_more_leaves_no_copy() {
+    let mut w = World::new();
+    let (dropped, freed) = (w.begin_put(&[]), w.begin_put(&[]));
+    w.drop(dropped);
+    w.step(Event::Free(freed));
+    w.end_put(0, true);
+    w.end_put(0, true);
+    assert!(w.stores[&ME].is_empty(), "{:?}", w.stores);
+    w.drop(freed);
+    w.assert_empty();
+}
