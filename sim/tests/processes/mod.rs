@@ -6,6 +6,8 @@
     reason = "these tests are about processes and real time"
 )]
 
+mod kills;
+
 use crate::common::{Answer, answer, content, produce, slow_square};
 use clap::Parser;
 use libtest_mimic::{Arguments, Trial};
@@ -64,6 +66,7 @@ fn tests() -> ExitCode {
         trial("a_stopped_node_is_declared_dead_and_finds_out", stopped),
         trial("the_only_copy_of_a_big_object_is_made_again", rebuilt),
         trial("an_added_and_a_restarted_node_take_part", added),
+        trial("nodes_killed_at_random_moments_cost_no_byte_and_leave_nothing", kills::at_random_moments),
         trial("what_this_world_cannot_do_is_in_the_report", skipped),
         trial("a_child_that_cannot_start_says_why", refused),
         trial("a_panic_and_a_silence_leave_no_process", taken_down),
