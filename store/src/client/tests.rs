@@ -2,6 +2,7 @@ use super::*;
 use crate::{Arena, CopyKind, Table};
 use mobula_protocol::{ByteSize, Nanos};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, Weak};
 
 /// A node in the same process, and connections without a socket.
@@ -106,7 +107,7 @@ fn a_stranger_is_told_apart() {
 
 proptest! {
     #[test]
-    fn whatever_a_client_says_the_node_lives_and_holds_no_more_than_was_got(
+    fn whatever_a_client_says_the_node_lives_and_holds_what_was_got_and_not_released(
         messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
         kinds in prop::collection::vec((0_u32..4, 0_u64..4), 0..40),
     ) {
@@ -117,13 +118,21 @@ proptest! {
         for message in messages {
             node.say(1, &message, &mut reply).unwrap();
         }
-        let mut gets = 0;
+        let mut granted = BTreeSet::new();
         for (kind, last) in kinds {
             node.say(1, &request(kind, Some(object(1)), last), &mut reply).unwrap();
-            gets += u64::from(kind == GET && last == 1);
+            match (kind, last) {
+                (GET, 1) => {
+                    let [status, ticket, ..] = words::<4>(&reply).unwrap();
+                    prop_assert!(status as u32 == HERE && granted.insert(ticket), "it is here: {:?}", reply);
+                }
+                (GET, _) => prop_assert_eq!(words::<4>(&reply).unwrap()[0] as u32, ABSENT),
+                (RELEASE, ticket) => drop(granted.remove(&ticket)),
+                _ => {}
+            }
         }
         let held = node.sessions.lock().unwrap().remove(&1).unwrap();
-        prop_assert!(held.held() as u64 <= gets);
+        prop_assert_eq!(held.held(), granted.len());
         drop(held);
         prop_assert!(node.table.lock().unwrap().delete(object(1)));
         prop_assert_eq!(node.table.lock().unwrap().arena().used(), ByteSize::ZERO);
