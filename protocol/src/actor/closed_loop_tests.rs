@@ -1,13 +1,15 @@
 //! A caller, the head and several hosts in a closed loop: crashes of workers, deaths of nodes, and every order of messages
 //! that links allow (exactly once, in order between two incarnations, any order between pairs).
 //!
-//! The oracle is the list of calls as they were submitted. Exactly once: the state ends as that list, and the `n`-th call
-//! returned `n`. At least once: each incarnation's effects are in order and every call returned. At most once: no call has
-//! its effect twice, and those that returned are in order.
+//! The oracle is the list of calls as they were submitted. Without a fault the `n`-th call returned `n`. Exactly once: that
+//! holds whatever happens, until the actor dies for good, and the state ends as that list. At least once: each
+//! incarnation's effects are in order, and every call ran and returned while the actor could live. At most once: no call
+//! has its effect twice, and those that returned are in order. A call fails because the actor is dead only if it is.
 
+use super::types::End as ActorEnd;
 use super::*;
 use crate::{Arg, Attempt, FunctionId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, ResultPlace};
-use crate::{Resources, Retries, SchedulingClass, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use crate::{Resources, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -38,6 +40,14 @@ struct Worker {
     effects: Vec<TaskId>,
     stopping: bool,
     crash: bool,
+    /// Its constructor, or its next save, fails.
+    sick: bool,
+}
+
+impl Worker {
+    fn symptom(&self) -> Result<(), TaskError> {
+        if self.sick { Err(TaskError::new(TaskErrorKind::TaskFailed, "sick")) } else { Ok(()) }
+    }
 }
 
 /// What a link carries.
@@ -61,6 +71,11 @@ enum End {
 
 struct Loop {
     semantics: Semantics,
+    restarts: Option<u32>,
+    /// Crashes of workers that were ordered, and deaths of nodes.
+    faults: u32,
+    /// Whether something happened that ends an actor whatever restarts it has left.
+    doomed: bool,
     registry: Registry,
     callers: Callers,
     nodes: BTreeMap<Incarnation, Node>,
@@ -106,6 +121,9 @@ impl Loop {
     fn new(semantics: Semantics, restarts: Option<u32>) -> Self {
         let mut all = Self {
             semantics,
+            restarts,
+            faults: 0,
+            doomed: false,
             registry: Registry::default(),
             callers: Callers::default(),
             nodes: BTreeMap::new(),
@@ -185,6 +203,8 @@ impl Loop {
     }
 
     fn end(&mut self, task: TaskId, end: End) {
+        let sent = self.calls[&task].0 > Attempt(0);
+        assert!(sent || end != End::Error(TaskErrorKind::ActorUnavailable), "{task} was charged and never sent");
         assert!(self.ends.insert(task, end).is_none(), "{task} ended twice");
         self.callers(CallersEvent::Over(task));
     }
@@ -246,12 +266,14 @@ impl Loop {
             None => {}
             Some(Order::Construct(from)) => {
                 worker.effects = from.as_ref().map(restore).unwrap_or_default();
+                let result = worker.symptom().map_err(ActorEnd::Failed);
+                worker.stopping = result.is_err();
                 self.effects.insert(lease, Vec::new());
-                self.host(at, HostEvent::Constructed { lease, result: Ok(()) });
+                self.host(at, HostEvent::Constructed { lease, result });
             }
             Some(Order::Save) => {
-                let state = state(&worker.effects);
-                self.host(at, HostEvent::State { lease, state: Ok(state) });
+                let state = worker.symptom().map(|()| state(&worker.effects));
+                self.host(at, HostEvent::State { lease, state });
             }
             Some(Order::Call(task, attempt)) => {
                 worker.effects.push(task);
@@ -298,6 +320,10 @@ impl Loop {
 
     fn done(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome) {
         assert_eq!(self.calls[&task].0, attempt, "only the current attempt is ever heard of");
+        // An owner does not listen to the reports of a task that failed because its actor is dead.
+        if matches!(self.ends.get(&task), Some(End::Error(TaskErrorKind::ActorDied(_)))) {
+            return;
+        }
         match outcome {
             TaskOutcome::Crashed(why) => self.callers(CallersEvent::Crashed { task, why }),
             TaskOutcome::HandedBack(object) => {
@@ -345,17 +371,41 @@ impl Loop {
         true
     }
 
+    /// A node dies, or a worker will crash in its next call.
     fn fault(&mut self, choice: usize) {
-        let leases: Vec<_> =
-            self.nodes.iter().flat_map(|(at, node)| node.workers.keys().map(|lease| (*at, *lease))).collect();
-        match (leases.get(choice % leases.len().max(1)), choice % 3) {
-            (Some((at, _)), 0) => self.kill(*at),
-            (Some((at, lease)), _) => {
-                let worker = self.nodes.get_mut(at).and_then(|node| node.workers.get_mut(lease));
-                worker.expect("a worker").crash = true;
-            }
-            (None, _) => {}
+        let Some((at, lease)) = self.some_worker(choice) else { return };
+        self.faults += 1;
+        match choice % 3 {
+            0 => self.kill(at),
+            _ => self.worker(at, lease).crash = true,
         }
+    }
+
+    /// The actor is killed, or nobody has a handle any more, or its own code fails.
+    fn doom(&mut self, choice: usize) {
+        match (choice % 3, self.some_worker(choice)) {
+            (0, _) => {
+                self.callers(CallersEvent::Killed(ACTOR));
+                let word = Word::Kill { actor: ACTOR, force: choice.is_multiple_of(2), restart: false };
+                self.send(CALLER, Incarnation::HEAD, Message::Actor(word));
+            }
+            (1, _) if self.ends.len() == self.submitted.len() => {
+                self.send(CALLER, Incarnation::HEAD, Message::Actor(Word::OutOfScope(ACTOR)));
+            }
+            (2, Some((at, lease))) => self.worker(at, lease).sick = true,
+            _ => return,
+        }
+        self.doomed = true;
+    }
+
+    fn some_worker(&self, choice: usize) -> Option<(Incarnation, LeaseId)> {
+        let workers = self.nodes.iter().flat_map(|(at, node)| node.workers.keys().map(|lease| (*at, *lease)));
+        let workers: Vec<_> = workers.collect();
+        (!workers.is_empty()).then(|| workers[choice % workers.len()])
+    }
+
+    fn worker(&mut self, at: Incarnation, lease: LeaseId) -> &mut Worker {
+        self.nodes.get_mut(&at).and_then(|node| node.workers.get_mut(&lease)).expect("a worker")
     }
 
     fn rest(&mut self) {
@@ -374,44 +424,61 @@ impl Loop {
         for task in &self.submitted {
             assert!(self.ends.contains_key(task), "{task} has no end: {:?}", self.callers.waits());
         }
+        let mortal = self.doomed || self.restarts.is_some_and(|most| self.faults > most);
+        let died = |end: &End| matches!(end, End::Error(TaskErrorKind::ActorDied(_)));
+        assert!(mortal || !self.ends.values().any(died), "it has no reason to be dead: {:?}", self.ends);
+        let lives = self.effects.len();
+        assert!(self.restarts.is_none_or(|most| lives <= 1 + most as usize), "{lives} incarnations (I16)");
+        if self.faults == 0 && !self.doomed {
+            self.judge_values(&self.submitted);
+        }
+        let all: Vec<&TaskId> = self.effects.values().flatten().collect();
+        let once: BTreeSet<&TaskId> = all.iter().copied().collect();
+        for (task, end) in &self.ends {
+            assert!(matches!(end, End::Error(_)) || once.contains(task), "{task} returned and never ran");
+        }
         match self.semantics {
             Semantics::ExactlyOnce => {
-                for (n, task) in self.submitted.iter().enumerate() {
-                    assert_eq!(self.ends[task], End::Value(n as u64 + 1), "{task}");
+                let returned = self.submitted.iter().take_while(|task| !died(&self.ends[task])).count();
+                self.judge_values(&self.submitted[..returned]);
+                assert!(self.submitted[returned..].iter().all(|task| died(&self.ends[task])), "{:?}", self.ends);
+                if !mortal {
+                    let last = self.nodes.values().flat_map(|node| node.workers.values()).next().expect("it lives");
+                    assert_eq!(last.effects, self.submitted, "the state is every call once, in order");
                 }
-                let last = self.nodes.values().flat_map(|node| node.workers.values()).next().expect("it lives");
-                assert_eq!(last.effects, self.submitted, "the state is every call once, in order");
             }
             Semantics::AtLeastOnce => {
-                assert!(self.ends.values().all(|end| matches!(end, End::Value(_))), "{:?}", self.ends);
+                let right = |end: &End| matches!(end, End::Value(_)) || died(end);
+                assert!(self.ends.values().all(right), "{:?}", self.ends);
                 for effects in self.effects.values() {
                     assert!(effects.is_sorted(), "out of order in one incarnation: {effects:?}");
                 }
             }
             Semantics::AtMostOnce => {
-                let all: Vec<&TaskId> = self.effects.values().flatten().collect();
-                let once: BTreeSet<&TaskId> = all.iter().copied().collect();
                 assert_eq!(all.len(), once.len(), "a call ran twice: {:?}", self.effects);
                 assert!(all.is_sorted(), "out of order: {:?}", self.effects);
-                for (task, end) in &self.ends {
-                    assert!(matches!(end, End::Error(_)) || once.contains(task), "{task} returned and never ran");
-                }
             }
+        }
+    }
+
+    /// The `n`-th of these calls, which are the first ones, returned `n`.
+    fn judge_values(&self, first: &[TaskId]) {
+        for (n, task) in (1..).zip(first) {
+            assert_eq!(self.ends[task], End::Value(n), "{task}");
         }
     }
 }
 
-fn play(semantics: Semantics, script: &[u16]) {
-    let mut all = Loop::new(semantics, None);
-    let mut faults = 4;
+/// Of 16 steps 3 are calls and up to 2 are faults.
+fn play(semantics: Semantics, restarts: Option<u32>, script: &[u16]) {
+    let mut all = Loop::new(semantics, restarts);
     for step in script {
         let (what, choice) = (step % 16, usize::from(step / 16));
         match what {
             0..=2 => all.submit(),
-            3 if faults > 0 => {
-                faults -= 1;
-                all.fault(choice);
-            }
+            3 if all.faults < 4 => all.fault(choice),
+            // Seldom, so that most actors live for a while.
+            4 if choice.is_multiple_of(16) => all.doom(choice / 16),
             _ => {
                 all.go_on(choice);
             }
@@ -421,22 +488,30 @@ fn play(semantics: Semantics, script: &[u16]) {
     all.judge();
 }
 
+fn restarts() -> impl Strategy<Value = Option<u32>> {
+    prop_oneof![2 => Just(None), 1 => (0..3_u32).prop_map(Some)]
+}
+
+fn script() -> impl Strategy<Value = Vec<u16>> {
+    proptest::collection::vec(any::<u16>(), 1..300)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn exactly_once_is_the_sequence_submitted(script in proptest::collection::vec(any::<u16>(), 1..300)) {
-        play(Semantics::ExactlyOnce, &script);
+    fn exactly_once_is_the_sequence_submitted(script in script(), restarts in restarts()) {
+        play(Semantics::ExactlyOnce, restarts, &script);
     }
 
     #[test]
-    fn at_least_once_keeps_the_order_of_every_incarnation(script in proptest::collection::vec(any::<u16>(), 1..300)) {
-        play(Semantics::AtLeastOnce, &script);
+    fn at_least_once_keeps_the_order_of_every_incarnation(script in script(), restarts in restarts()) {
+        play(Semantics::AtLeastOnce, restarts, &script);
     }
 
     #[test]
-    fn at_most_once_never_runs_a_call_twice(script in proptest::collection::vec(any::<u16>(), 1..300)) {
-        play(Semantics::AtMostOnce, &script);
+    fn at_most_once_never_runs_a_call_twice(script in script(), restarts in restarts()) {
+        play(Semantics::AtMostOnce, restarts, &script);
     }
 }
 
