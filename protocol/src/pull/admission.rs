@@ -134,7 +134,8 @@ impl Pull {
         self.candidates.insert(rank);
     }
 
-    fn deactivate(&mut self, rank: Rank, out: &mut Vec<Effect>) {
+    /// An active or ready bundle waits again.
+    pub(super) fn deactivate(&mut self, rank: Rank, out: &mut Vec<Effect>) {
         self.leave_sets(rank);
         self.touched.insert(rank);
         self.change(rank, State::Waiting, out);

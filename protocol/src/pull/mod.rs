@@ -68,6 +68,8 @@
 //! - `Subscribe`/`Unsubscribe`, `Pin`/`Unpin` and `Fetch`/(`Fetched`, `FetchFailed`, `AbortFetch`) alternate per
 //!   object; without bundles nothing is subscribed, pinned or in flight (invariant I24).
 //! - No wait is silent: [`Pull::waiting`] says for each missing object what it waits for and since when.
+//! - What left the store is noticed late, because others than this machine evict: until [`Event::Gone`] is told, an
+//!   object counts as here. A pin that comes too late ends the error, and a bundle that was ready with it goes back.
 //! - A task's lease is never kept waiting for a value that does not exist: the caller is told [`Effect::Unavailable`]
 //!   and may hand the task back.
 //!
@@ -167,6 +169,7 @@ impl Machine for Pull {
                 self.spilled.insert(object);
                 self.gone(object, out);
             }
+            Event::Missed { bundle } => self.missed(bundle, out),
             Event::Located { object, located } => self.located(object, located, out),
             Event::Fetched { object, attempt } => self.fetched(object, attempt, out),
             Event::FetchFailed { object, attempt, why } => self.fetch_failed(now, object, attempt, why, out),
@@ -243,19 +246,30 @@ impl Pull {
             self.reconcile(*object, out);
         }
         self.settle(out);
-        if priority == Priority::Args && self.bundles.contains_key(&id) {
-            let pending = distinct
-                .iter()
-                .filter(|object| self.objects.get(object).is_some_and(|entry| entry.known == Some(Located::Pending)));
-            out.extend(pending.map(|object| Effect::Unavailable { bundle: id, object: *object }));
-        }
+        self.tell_pending(id, out);
+    }
+
+    /// Tells a bundle of task arguments which of its objects are known not to exist at the moment.
+    fn tell_pending(&self, id: BundleId, out: &mut Vec<Effect>) {
+        let unready = |bundle: &&Bundle| bundle.rank.priority == Priority::Args && bundle.state != State::Ready;
+        let Some(bundle) = self.bundles.get(&id).filter(unready) else { return };
+        let pending = |object: &&ObjectId| {
+            self.objects.get(*object).is_some_and(|entry| entry.known == Some(Located::Pending))
+        };
+        let told = bundle.distinct.iter().filter(pending);
+        out.extend(told.map(|object| Effect::Unavailable { bundle: id, object: *object }));
+    }
+
+    fn missed(&mut self, id: BundleId, out: &mut Vec<Effect>) {
+        let ready = |bundle: &&Bundle| bundle.state == State::Ready;
+        let Some(rank) = self.bundles.get(&id).filter(ready).map(|bundle| bundle.rank) else { return };
+        self.deactivate(rank, out);
+        self.settle(out);
+        self.tell_pending(id, out);
     }
 
     fn gone(&mut self, object: ObjectId, out: &mut Vec<Effect>) {
         self.local.remove(&object);
-        if let Some(entry) = self.objects.get_mut(&object) {
-            entry.pinned = false;
-        }
         self.reconcile(object, out);
     }
 

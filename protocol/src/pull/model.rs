@@ -1,11 +1,15 @@
 //! The pull machine in a small random world that plays the owners, the other nodes, this node's store and the
 //! callers, and that knows nothing of the machine's insides. What it asserts is listed in the module documentation
 //! under "Guarantees".
+//!
+//! Evictions are not the machine's doing: workers make room while it is not looking. So it hears of them later, by
+//! [`Op::Hear`], and what it wants of the store meanwhile may come too late.
 
 use super::*;
 use crate::{Attempt, TaskId};
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::collections::VecDeque;
 
 const OWN: u32 = 9;
 /// Never dies, so that healing is possible.
@@ -41,7 +45,10 @@ enum Op {
     Produce(u64),
     Evict(u64),
     Spill(u64),
-    ForceGone(u64),
+    ForceEvict(u64),
+    /// The machine hears of the eviction that it did not hear of for the longest time.
+    Hear,
+    Free(u64),
     NodeDied(u32),
     OwnerDied(u32),
     Foreign(u64),
@@ -63,9 +70,11 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (o.clone(), why).prop_map(|(o, why)| Op::FetchFailed(o, why)),
         2 => (b, any::<bool>()).prop_map(|(n, good)| Op::Late(n, good)),
         3 => o.clone().prop_map(Op::Produce),
-        3 => o.clone().prop_map(Op::Evict),
+        5 => o.clone().prop_map(Op::Evict),
         3 => o.clone().prop_map(Op::Spill),
-        1 => o.prop_map(Op::ForceGone),
+        1 => o.clone().prop_map(Op::ForceEvict),
+        5 => Just(Op::Hear),
+        1 => o.prop_map(Op::Free),
         1 => (3..SAFE).prop_map(Op::NodeDied),
         1 => (1..3u32).prop_map(Op::OwnerDied),
         4 => (0..=CAPACITY).prop_map(Op::Foreign),
@@ -90,7 +99,14 @@ struct World {
     store: BTreeSet<ObjectId>,
     /// On this node's disk and not in its store.
     disk: BTreeSet<ObjectId>,
+    /// What left the store without the machine's knowledge, in order.
+    unheard: VecDeque<ObjectId>,
+    /// By name: a pin outlives its copy.
     pins: BTreeSet<ObjectId>,
+    /// Those of the pins that came too late.
+    vain: BTreeSet<ObjectId>,
+    /// What the machine wants done, in order. What happens while it is done may make it want more.
+    wishes: VecDeque<Effect>,
     /// Fetches and restores.
     flights: BTreeMap<ObjectId, Attempt>,
     /// What each fetch was told last. Restores have no entry.
@@ -113,7 +129,10 @@ impl World {
             news: BTreeSet::new(),
             store: BTreeSet::new(),
             disk: BTreeSet::new(),
+            unheard: VecDeque::new(),
             pins: BTreeSet::new(),
+            vain: BTreeSet::new(),
+            wishes: VecDeque::new(),
             flights: BTreeMap::new(),
             holders: BTreeMap::new(),
             latest: BTreeMap::new(),
@@ -126,12 +145,19 @@ impl World {
     }
 
     fn step(&mut self, event: Event) {
+        self.tell(event);
+        while let Some(effect) = self.wishes.pop_front() {
+            self.obey(effect);
+        }
+        self.check();
+    }
+
+    fn tell(&mut self, event: Event) {
         self.now += Nanos::millis(1);
         let mut out = vec![];
         self.pull.step(self.now, event, &mut out);
-        out.into_iter().for_each(|effect| self.obey(effect));
         self.pull.check().unwrap_or_else(|violation| panic!("{violation}"));
-        self.check();
+        self.wishes.extend(out);
     }
 
     fn obey(&mut self, effect: Effect) {
@@ -146,9 +172,18 @@ impl World {
                 self.news.remove(&object);
             }
             Effect::Pin(object) => {
-                assert!(self.store.contains(&object) && self.pins.insert(object), "pinned twice or in vain")
+                assert!(!self.vain.contains(&object) && !self.pins.contains(&object), "{object} pinned twice");
+                if self.store.contains(&object) {
+                    self.pins.insert(object);
+                } else {
+                    assert!(self.unheard.contains(&object), "{object} pinned although the machine knew that it is gone");
+                    self.vain.insert(object);
+                    self.tell(self.absence(object));
+                }
             }
-            Effect::Unpin(object) => assert!(self.pins.remove(&object), "unpinned without a pin"),
+            Effect::Unpin(object) => {
+                assert!(self.pins.remove(&object) || self.vain.remove(&object), "{object} unpinned without a pin");
+            }
             Effect::Fetch { object, attempt, size: bytes, holders } => {
                 self.take_off(object, attempt);
                 assert_eq!(bytes, ByteSize(size(object)));
@@ -190,21 +225,31 @@ impl World {
         assert!(self.latest.insert(object, attempt).is_none_or(|before| before < attempt), "attempt not new");
     }
 
+    /// Takes the values of a bundle, unless a pin came too late for one.
     fn ready(&mut self, bundle: BundleId, values: &[Value]) {
-        let (_, objects, phase) = self.bundles.get_mut(&bundle).expect("known");
+        let (_, objects, phase) = &self.bundles[&bundle];
         assert_eq!(*phase, Phase::Wanted, "ready twice");
-        *phase = Phase::Ready { queued: false };
         assert_eq!(values.len(), objects.len());
+        let mut missed = None;
         for (object, value) in objects.iter().zip(values) {
             match value {
+                Value::Local if self.vain.contains(object) => missed = Some(*object),
                 Value::Local => assert!(self.pins.contains(object), "{object} is not pinned"),
                 Value::Inline(bytes) => assert_eq!(*bytes, inline(*object)),
             }
+        }
+        match missed {
+            Some(object) => {
+                assert!(!self.store.contains(&object));
+                self.tell(Event::Missed { bundle });
+            }
+            None => self.bundles.get_mut(&bundle).expect("known").2 = Phase::Ready { queued: false },
         }
     }
 
     /// What must hold after every step, from the outside.
     fn check(&self) {
+        assert!(self.vain.is_empty(), "pins that came too late are undone at once: {:?}", self.vain);
         let used: BTreeSet<ObjectId> = self.flights.keys().chain(&self.pins).copied().collect();
         let ready = |o: &ObjectId| {
             self.bundles.values().any(|(_, objects, phase)| *phase != Phase::Wanted && objects.contains(o))
@@ -277,23 +322,45 @@ impl World {
         }
     }
 
-    fn gone(&mut self, object: ObjectId) {
-        self.store.remove(&object);
+    /// The copy here leaves; nobody else knows yet.
+    fn leave(&mut self, object: ObjectId) {
+        if self.store.remove(&object) {
+            self.unheard.push_back(object);
+        }
+    }
+
+    fn hear(&mut self) {
+        let Some(object) = self.unheard.pop_front() else { return };
+        if !self.disk.contains(&object) {
+            self.copy(object, OWN, false);
+        }
+        self.step(self.absence(object));
+    }
+
+    /// What there is to say of an object that is not in the store.
+    fn absence(&self, object: ObjectId) -> Event {
+        if self.disk.contains(&object) { Event::Spilled { object } } else { Event::Gone { object } }
+    }
+
+    /// A new copy is here. What happened before is heard before.
+    fn enter(&mut self, object: ObjectId) {
+        while !self.unheard.is_empty() {
+            self.hear();
+        }
+        self.store.insert(object);
         self.disk.remove(&object);
-        self.pins.remove(&object);
-        self.copy(object, OWN, false);
-        self.step(Event::Gone { object });
+        self.copy(object, OWN, true);
     }
 
     /// Evicts until there is room for one more.
     fn make_room(&mut self, object: ObjectId) -> bool {
-        let pinned: u64 = self.pins.iter().map(|o| size(*o)).sum();
+        let pinned: u64 = self.pins.intersection(&self.store).map(|o| size(*o)).sum();
         if pinned + self.foreign + size(object) > CAPACITY {
             return false;
         }
         while self.store.iter().map(|o| size(*o)).sum::<u64>() + self.foreign + size(object) > CAPACITY {
             let victim = *self.store.difference(&self.pins).next().expect("not all is pinned");
-            self.gone(victim);
+            self.leave(victim);
         }
         true
     }
@@ -303,15 +370,13 @@ impl World {
         if !self.make_room(object) {
             return self.failed(object, FetchFailure::NoMemory);
         }
-        // Making room may have changed the machine's mind.
+        self.enter(object);
+        // What it heard may have changed the machine's mind.
         if self.flights.get(&object) == Some(&attempt) {
             self.flights.remove(&object);
-            self.store.insert(object);
-            self.disk.remove(&object);
-            self.copy(object, OWN, true);
             self.step(Event::Fetched { object, attempt });
-            self.step(Event::Local { object, size: ByteSize(size(object)) });
         }
+        self.step(Event::Local { object, size: ByteSize(size(object)) });
     }
 
     fn failed(&mut self, object: ObjectId, why: FetchFailure) {
@@ -373,22 +438,25 @@ impl World {
             Op::Produce(o) => {
                 let object = object(o);
                 if size(object) <= CAPACITY && !self.store.contains(&object) && self.make_room(object) {
-                    self.store.insert(object);
-                    self.disk.remove(&object);
-                    self.copy(object, OWN, true);
+                    self.enter(object);
                     self.step(Event::Local { object, size: ByteSize(size(object)) });
                 }
             }
-            Op::Evict(o) if self.store.contains(&object(o)) && !self.pins.contains(&object(o)) => self.gone(object(o)),
-            Op::Spill(o) if self.store.contains(&object(o)) && !self.pins.contains(&object(o)) => {
-                self.store.remove(&object(o));
-                self.disk.insert(object(o));
-                self.step(Event::Spilled { object: object(o) });
+            Op::Evict(o) | Op::Spill(o) if self.pins.contains(&object(o)) => {}
+            Op::Evict(o) | Op::ForceEvict(o) => self.leave(object(o)),
+            Op::Spill(o) => {
+                if self.store.contains(&object(o)) {
+                    self.disk.insert(object(o));
+                    self.leave(object(o));
+                }
             }
-            Op::ForceGone(o) if self.store.contains(&object(o)) || self.disk.contains(&object(o)) => {
-                self.gone(object(o));
+            Op::Hear => self.hear(),
+            Op::Free(o) => {
+                if self.store.remove(&object(o)) | self.disk.remove(&object(o)) {
+                    self.copy(object(o), OWN, false);
+                    self.step(Event::Gone { object: object(o) });
+                }
             }
-            Op::Evict(_) | Op::Spill(_) | Op::ForceGone(_) => {}
             Op::NodeDied(n) => {
                 self.dead.insert(n);
                 (0..OBJECTS).for_each(|o| self.copy(object(o), n, false));
@@ -419,6 +487,9 @@ impl World {
                 }
                 self.deliver(o);
                 self.fetched(o);
+            }
+            while !self.unheard.is_empty() {
+                self.hear();
             }
             self.do_op(Op::Tick);
             let ready = self.bundles.iter().filter(|(_, (.., phase))| *phase != Phase::Wanted).map(|(id, _)| *id);

@@ -414,6 +414,47 @@ fn what_can_never_fit_fails_and_names_both_sizes() {
 }
 
 #[test]
+fn a_pin_that_comes_too_late_costs_another_fetch_and_not_the_bundle() {
+    let mut n = Node::new(100);
+    n.local(1, 10);
+    n.local(2, 10);
+    let (pin1, pin2) = (Effect::Pin(object(1)), Effect::Pin(object(2)));
+    let both = ready(1, &[Value::Local, Value::Local]);
+    assert_eq!(n.want(1, &[1, 2], Priority::Args), [pin1.clone(), pin2, both.clone()]);
+    assert_eq!(n.step(Event::Gone { object: object(1) }), [Effect::Unpin(object(1))], "evicted before its pin");
+    let out = n.step(Event::Missed { bundle: BundleId(1) });
+    assert_eq!(out, [Effect::Subscribe(object(1)), Effect::Unpin(object(2))]);
+    let again = n.stored(1, 10, &[3]);
+    assert_eq!(again, [fetch(1, 1, 3, 10), Effect::Pin(object(2))]);
+    assert_eq!(n.fetched(1, 1), [Effect::Unsubscribe(object(1)), pin1, both]);
+    n.drop_bundle(1);
+    assert!(n.pull.is_idle());
+}
+
+#[test]
+fn a_bundle_that_missed_an_object_hears_that_it_does_not_exist() {
+    let mut n = Node::new(100);
+    n.local(1, 10);
+    n.want(1, &[1], Priority::Args);
+    n.step(Event::Gone { object: object(1) });
+    n.want(2, &[1], Priority::Args);
+    let told = |bundle| Effect::Unavailable { bundle: BundleId(bundle), object: object(1) };
+    assert_eq!(n.pending(1), [told(2)]);
+    assert_eq!(n.step(Event::Missed { bundle: BundleId(1) }), [told(1)], "its task must not keep a lease waiting");
+    assert_eq!(n.step(Event::Missed { bundle: BundleId(1) }), [], "it is not ready");
+}
+
+#[test]
+fn the_pin_of_a_copy_that_goes_is_undone_and_its_successor_is_pinned() {
+    let mut n = Node::new(100);
+    n.local(1, 10);
+    n.want(1, &[1], Priority::Get);
+    assert_eq!(n.step(Event::Gone { object: object(1) }), [Effect::Unpin(object(1))], "evicted by force");
+    assert_eq!(n.local(1, 10), [Effect::Pin(object(1))]);
+    assert_eq!(n.drop_bundle(1), [Effect::Unpin(object(1))], "as many as pins");
+}
+
+#[test]
 fn a_spilled_object_is_restored_before_anybody_else_is_asked() {
     let mut n = Node::new(100);
     n.local(1, 10);

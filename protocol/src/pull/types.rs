@@ -66,8 +66,9 @@ pub enum Event {
         /// Its size.
         size: ByteSize,
     },
-    /// The object is no longer in this node's store: evicted, freed, or a pin came too late. If it was pinned, the
-    /// pin went with it and no [`Effect::Unpin`] follows.
+    /// The object is no longer in this node's store: evicted, freed, or a pin came too late. This may be told long after
+    /// it went. If it was pinned, or a pin was asked for, an [`Effect::Unpin`] follows: a store counts pins by name, and
+    /// one that is left would hold the next copy for ever.
     Gone {
         /// Which.
         object: ObjectId,
@@ -77,6 +78,12 @@ pub enum Event {
     Spilled {
         /// Which.
         object: ObjectId,
+    },
+    /// The caller found, when it took the values of a ready bundle, that one had left the store before it was pinned,
+    /// and has said so with [`Event::Gone`] or [`Event::Spilled`]. The bundle is wanted as before it was ready.
+    Missed {
+        /// Which.
+        bundle: BundleId,
     },
     /// The object's owner says where it is. Ignored unless subscribed.
     Located {
@@ -131,9 +138,10 @@ pub enum Effect {
     Subscribe(ObjectId),
     /// Send `Unlocate` to the object's owner (nothing to do if it is dead).
     Unsubscribe(ObjectId),
-    /// Keep the local copy from being evicted or spilled. If it is no longer there, answer with [`Event::Gone`].
+    /// Keep the local copy from being evicted or spilled. If it is no longer there, answer with [`Event::Gone`] or
+    /// [`Event::Spilled`].
     Pin(ObjectId),
-    /// It may be evicted again.
+    /// Undo the pin, if there was a copy to pin: it may be evicted again. The copy may be gone, or be another one by now.
     Unpin(ObjectId),
     /// Fetch it into the store, with a [`crate::transfer::Receive`]. To be answered by one `Fetched` or `FetchFailed`,
     /// unless aborted.
@@ -170,7 +178,8 @@ pub enum Effect {
         /// Which attempt.
         attempt: Attempt,
     },
-    /// Everything is here and pinned. Once per bundle, and again only after [`Effect::Recalled`].
+    /// Everything is here and pinned, unless a copy left before its pin: then answer with [`Event::Missed`]. Once per
+    /// bundle, and again only after [`Effect::Recalled`] or [`Event::Missed`].
     Ready {
         /// Which.
         bundle: BundleId,

@@ -33,6 +33,9 @@ use mobula_protocol::{TaskId, Violation};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+#[cfg(all(test, not(madsim)))]
+mod tests;
+
 /// A wish of the application or of a task for values.
 pub(super) enum Wish {
     /// The arguments of an attempt.

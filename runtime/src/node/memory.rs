@@ -66,6 +66,12 @@ impl Core {
         }
     }
 
+    /// Tells the pull machine that an object is not in memory, although the news of how it left is still on its way.
+    pub(super) fn absent(&mut self, object: ObjectId) {
+        let spilled = self.is_spilled(object);
+        self.tell_pull(if spilled { pull::Event::Spilled { object } } else { pull::Event::Gone { object } });
+    }
+
     fn is_spilled(&self, object: ObjectId) -> bool {
         let table = self.objects.table();
         table.place(object).is_some() && !table.contains(object)

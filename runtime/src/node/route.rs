@@ -278,14 +278,14 @@ impl Core {
             Effect::Pin(object) => {
                 let pinned = self.objects.table().pin(object);
                 if pinned.is_err() {
-                    self.tell_pull(pull::Event::Gone { object });
+                    self.absent(object);
                 }
             }
             Effect::Unpin(object) if mobula_protocol::planted!("pull-leaks-pins") => {
                 self.log("planted", format_args!("{object} stays pinned"));
             }
             Effect::Unpin(object) => {
-                // A copy that was freed meanwhile took its pin with it.
+                // A pin that came too late is none.
                 let _ = self.objects.table().unpin(object);
             }
             Effect::Fetch { object, attempt, size, holders } => self.fetch(object, attempt, size, holders),
@@ -330,35 +330,55 @@ impl Core {
             None | Some(Wish::Answered | Wish::Await(_)) => {}
             Some(Wish::Args(task, attempt)) => {
                 let key = (*task, *attempt);
-                let Some(Running { wanted: Some((_, objects)), .. }) = self.attempts.get(&key) else { return };
-                let objects = objects.clone();
-                let values = self.values(&objects, values);
-                if let (Some(running), Some(values)) = (self.attempts.get_mut(&key), values) {
-                    running.values = objects.into_iter().zip(values).collect();
-                    if self.actors.host.knows(key) {
-                        return self.tell_host(HostEvent::ArgsReady(key));
-                    }
-                    self.tell_executor(executor::Event::ArgsReady { task: key.0, attempt: key.1 });
-                }
+                self.args_ready(bundle, key, values);
             }
             Some(wish) => {
                 let Wish::Get(objects, reply) = std::mem::replace(wish, Wish::Answered) else { return };
-                let gone = || TaskError::new(TaskErrorKind::Freed, "the value was freed while it was being read");
-                let answer = self.values(&objects, values).ok_or_else(gone);
-                self.log_got(&objects, answer.as_deref().unwrap_or_default());
-                // The receiver is gone if the get was given up; a `Drop` follows.
-                let _ = reply.send(answer);
+                match self.values(&objects, values) {
+                    Ok(values) => {
+                        self.log_got(&objects, &values);
+                        // The receiver is gone if the get was given up; a `Drop` follows.
+                        let _ = reply.send(Ok(values));
+                    }
+                    Err(missing) => {
+                        self.wishes.insert(bundle, Wish::Get(objects, reply));
+                        self.missed(bundle, missing);
+                    }
+                }
             }
         }
     }
 
-    /// The bytes behind a ready bundle; none if one was freed by hand in the same step.
-    fn values(&self, objects: &[ObjectId], values: Vec<Value>) -> Option<Vec<Bytes>> {
+    fn args_ready(&mut self, bundle: BundleId, key: (TaskId, Attempt), values: Vec<Value>) {
+        let Some(Running { wanted: Some((_, objects)), .. }) = self.attempts.get(&key) else { return };
+        let values = match self.values(objects, values) {
+            Ok(values) => objects.iter().copied().zip(values).collect(),
+            Err(missing) => return self.missed(bundle, missing),
+        };
+        if let Some(running) = self.attempts.get_mut(&key) {
+            running.values = values;
+        }
+        if self.actors.host.knows(key) {
+            return self.tell_host(HostEvent::ArgsReady(key));
+        }
+        self.tell_executor(executor::Event::ArgsReady { task: key.0, attempt: key.1 });
+    }
+
+    /// The bytes behind a ready bundle; as an error, an object that left before it was pinned.
+    fn values(&self, objects: &[ObjectId], values: Vec<Value>) -> Result<Vec<Bytes>, ObjectId> {
         let bytes = |(object, value): (&ObjectId, Value)| match value {
-            Value::Inline(bytes) => Some(bytes),
-            Value::Local => self.objects.bytes(self.now, *object),
+            Value::Inline(bytes) => Ok(bytes),
+            Value::Local => self.objects.bytes(self.now, *object).ok_or(*object),
         };
         objects.iter().zip(values).map(bytes).collect()
+    }
+
+    /// A worker, or a fetch in this very step, evicted an object of a ready bundle before it was pinned: it is wanted
+    /// again. Whether it still exists only its owner can say.
+    fn missed(&mut self, bundle: BundleId, object: ObjectId) {
+        self.log("missed", format_args!("{object} left before it was pinned"));
+        self.absent(object);
+        self.tell_pull(pull::Event::Missed { bundle });
     }
 
     fn bundle_failed(&mut self, bundle: BundleId, object: ObjectId, error: TaskError) {
