@@ -60,7 +60,7 @@ where
     })?;
     let settings = NodeSettings { name, resources: Resources::none(), ..NodeSettings::default() };
     let node = real.block_on(Node::join(&real.env, address, settings))?;
-    let result = real.block_on(driver(node.context().clone()));
+    let result = real.block_on(node.drive(driver(node.context().clone())));
     real.kill();
     Ok(result)
 }

@@ -70,6 +70,7 @@ pub const PROBES: &[&str] = &[
     "joined",
     "lease-end",
     "misaddressed",
+    "missed",
     "put",
     "recv",
     "ref+",

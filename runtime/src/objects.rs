@@ -1,7 +1,7 @@
 //! The node's object table, shared between the loop that decides and the threads that write values.
 
 use crate::Error;
-use crate::api::{Placed, value_hash};
+use crate::api::{Placed, gone, value_hash};
 use crate::node::Input;
 use crate::settings::NodeSettings;
 use crate::spill::{SpillDisk, SpilledObject};
@@ -15,6 +15,9 @@ use mobula_store::table::{Admission, Restore, Ticket};
 use mobula_store::{Arena, CopyKind, Departed, ObjectState, Region, SpillSettings, StoreError, Table};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
+
+#[cfg(all(test, not(madsim)))]
+mod tests;
 
 /// The object table behind a lock. It is held for table operations only, never while bytes are copied.
 #[derive(Clone)]
@@ -130,7 +133,8 @@ impl Objects {
     /// room while something is being spilled, and else up to the grace time.
     ///
     /// # Errors
-    /// `StoreFull` when there was none; `OutOfDisk` when nothing could be spilled because of the disk.
+    /// `StoreFull` when there was none; `OutOfDisk` when nothing could be spilled because of the disk; `Disconnected` when
+    /// the node has stopped, so that nothing will ever make room.
     pub(crate) async fn place(
         &self,
         env: &Env,
@@ -141,24 +145,41 @@ impl Objects {
         if value.len() as u64 <= inline.0 {
             let bytes = value.to_bytes();
             let hash = value_hash(&bytes);
-            return Ok((ResultPlace::Inline(bytes), hash));
+            return Ok(Placed { place: ResultPlace::Inline(bytes), hash, stored: false });
         }
         let size = ByteSize(value.len() as u64);
-        let mut region = match self.reserve(env, object, size).await? {
-            Some(region) => region,
-            // The value is here from an earlier attempt; a deterministic task made the same one again.
-            None => return Ok((ResultPlace::Stored(size), self.hash_of(env.now(), object))),
+        let mut region = loop {
+            if let Some(region) = self.reserve(env, object, size).await? {
+                break region;
+            }
+            // The value is here from an earlier attempt; a deterministic task made the same one again. It may have left
+            // since: then there is room for this one.
+            if let Some(hash) = self.hash_of(env.now(), object) {
+                return Ok(Placed { place: ResultPlace::Stored(size), hash, stored: false });
+            }
         };
         // The one copy on the way in.
         value.write_into(region.as_mut_slice()).map_err(|why| Error::new(TaskErrorKind::WrongType, why.to_string()))?;
         let view = self.table().seal(env.now(), object, region);
         let view = view.map_err(|why| Error::new(TaskErrorKind::StoreFull, why.to_string()))?;
         let _ = self.inbox.send(Input::Sealed { object, size });
-        Ok((ResultPlace::Stored(size), value_hash(&view)))
+        Ok(Placed { place: ResultPlace::Stored(size), hash: value_hash(&view), stored: true })
     }
 
-    fn hash_of(&self, now: Nanos, object: ObjectId) -> u64 {
-        self.table().get(now, object).map_or(0, |view| value_hash(&view))
+    fn hash_of(&self, now: Nanos, object: ObjectId) -> Option<u64> {
+        self.table().get(now, object).map(|view| value_hash(&view))
+    }
+
+    /// Deletes what was stored and will not be reported.
+    pub(crate) fn discard(&self, objects: Vec<ObjectId>) {
+        let mut table = self.table();
+        for object in &objects {
+            table.delete(*object);
+        }
+        drop(table);
+        self.freed();
+        // If the loop is gone, so is the node.
+        let _ = self.inbox.send(Input::Discarded(objects));
     }
 
     /// Room for a primary copy; none is needed if the same task has made it before.
@@ -169,7 +190,7 @@ impl Objects {
             match self.create(now, object, size, CopyKind::Primary) {
                 Ok(region) => return Ok(Some(region)),
                 Err(StoreError::Duplicate { state, .. }) if is_readable(state) => return Ok(None),
-                Err(StoreError::Duplicate { .. }) => self.forget_spilled(object),
+                Err(StoreError::Duplicate { .. }) => self.forget_unreadable(object),
                 Err(error) if !error.may_pass() => why = Some(error),
                 Err(_) => {}
             }
@@ -184,6 +205,10 @@ impl Objects {
         let ticket = self.table().enqueue(env.now(), size);
         let mut queued = Queued { env, objects: self, ticket: Some(ticket) };
         loop {
+            // Nobody spills, frees or counts for a node that has stopped.
+            if self.inbox.is_closed() {
+                return Err(gone());
+            }
             // Registered before the attempt, so that room made in between is not missed.
             let room = self.room.notified();
             let admission = self.table().admit(env.now(), ticket, (object, size, CopyKind::Primary), self.grace);
@@ -200,7 +225,7 @@ impl Objects {
                     if is_readable(state) {
                         return Ok(None);
                     }
-                    self.forget_spilled(object);
+                    self.forget_unreadable(object);
                     return Box::pin(self.queue(env, object, size)).await;
                 }
                 Admission::Refused(why) => {
@@ -220,9 +245,13 @@ impl Objects {
         }
     }
 
-    /// An earlier attempt of the same task left its result on disk: the new one takes its place.
-    fn forget_spilled(&self, object: ObjectId) {
-        self.table().delete(object);
+    /// An earlier attempt of the same task left its result on disk, or a copy is on its way from elsewhere: the new one
+    /// takes its place. Whoever brings the other one is told so when it wants to seal it.
+    fn forget_unreadable(&self, object: ObjectId) {
+        let mut table = self.table();
+        if !table.contains(object) {
+            table.delete(object);
+        }
     }
 
     /// The bytes of a sealed object, as a view that keeps them where they are.
@@ -261,7 +290,7 @@ impl Drop for Queued<'_> {
 }
 
 fn is_readable(state: ObjectState) -> bool {
-    matches!(state, ObjectState::Creating | ObjectState::Sealed | ObjectState::Spilling)
+    matches!(state, ObjectState::Sealed | ObjectState::Spilling)
 }
 
 fn store_error(object: ObjectId, why: &StoreError) -> Error {

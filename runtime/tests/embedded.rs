@@ -205,3 +205,39 @@ fn ten_thousand_tasks_and_nothing_left() {
         assert_eq!((ledger.objects, ledger.tasks, ledger.bundles), (0, 0, 0), "{ledger:?}");
     });
 }
+
+#[task(many)]
+fn twice(bytes: u64) -> Vec<Blob> {
+    vec![Blob::from(vec![1; bytes as usize]), Blob::from(vec![2; bytes as usize])]
+}
+
+#[test]
+fn a_task_whose_second_result_finds_no_room_leaves_nothing_of_the_first() {
+    use mobula_runtime::{ByteSize, Question};
+    let small = EmbeddedNode { spill: Vec::new(), ..EmbeddedNode::new("A", 1).object_store_memory(ByteSize(1 << 20)) };
+    let cluster = Embedded::with(&[small], HeadSettings::default(), 0).unwrap();
+    let ctx = driver(&cluster);
+    cluster.block_on(async {
+        let results = twice(600 << 10).returns(2).submit(&ctx).unwrap();
+        let error = ctx.get_within(&results[1], Nanos::secs(20)).await.unwrap_err();
+        assert_eq!(error.kind, TaskErrorKind::StoreFull, "{error}");
+        let ledger = ctx.ask(Question::Ledger).await.unwrap();
+        assert_eq!(ledger.usage.total(), ByteSize::ZERO, "{ledger:?}");
+    });
+}
+
+#[test]
+fn a_result_that_is_never_reported_gives_back_the_references_inside_it() {
+    use mobula_runtime::Question;
+    let cluster = one();
+    let ctx = driver(&cluster);
+    cluster.block_on(async {
+        let inner = ctx.put(&7_i64).await.unwrap();
+        let output = mobula_runtime::macros::output_of(&ctx, &vec![inner.clone()]).unwrap();
+        drop(inner);
+        let objects = async || ctx.ask(Question::Ledger).await.unwrap().objects;
+        assert_eq!(objects().await, 1, "the result keeps it alive");
+        drop(output);
+        assert_eq!(objects().await, 0);
+    });
+}

@@ -182,3 +182,27 @@ fn a_task_that_cannot_run_says_why() {
         assert_eq!(context.why(&after).await, Ok(None));
     });
 }
+
+#[test]
+fn whoever_waits_for_the_next_of_many_hears_that_the_node_has_stopped() {
+    let mut cluster = cluster(&[("A", 1), ("B", 1)]);
+    let context = cluster.context_of("B").unwrap().clone();
+    let (mut set, mut stream) = cluster.block_on(async {
+        let sleeper = sleep_then(1, HOUR.0).submit(&context).unwrap();
+        let mut set = context.wait_set();
+        set.add(sleeper.clone()).unwrap();
+        (set, Box::pin(context.get_stream(&[double(4).submit(&context).unwrap(), sleeper])))
+    });
+    assert!(cluster.kill("B"));
+    cluster.block_on(async {
+        let env = cluster.context().unwrap().env();
+        let error = env.timeout(SOON, set.next()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind, TaskErrorKind::Disconnected);
+        let mut items = Vec::new();
+        while let Some((_, item)) = env.timeout(SOON, stream.next()).await.unwrap() {
+            items.push(item);
+        }
+        let error = items.pop().unwrap().unwrap_err();
+        assert_eq!(error.kind, TaskErrorKind::Disconnected, "an end without an error would pass for all of them");
+    });
+}

@@ -378,6 +378,19 @@ impl Table {
         }
     }
 
+    /// The same for a copy that comes from elsewhere or from disk. One that is being made here under the same name, since
+    /// the fetch ended, is left alone.
+    ///
+    /// # Errors
+    /// As [`Table::abort`].
+    pub fn abort_fetch(&mut self, id: ObjectId) -> Result<(), StoreError> {
+        self.forget_abandoned();
+        match self.entries.get(&id) {
+            Some(Entry { copy: CopyKind::Primary, memory: Memory::Creating(_), .. }) => Err(StoreError::Unknown { id }),
+            _ => self.abort(id),
+        }
+    }
+
     /// Forgets `id`, whatever its state or pins, in memory and on disk: nobody refers to it any more. Its bytes go when
     /// the last view goes. Says whether it was here; deleting twice is harmless.
     pub fn delete(&mut self, id: ObjectId) -> bool {

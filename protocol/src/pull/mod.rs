@@ -221,6 +221,11 @@ impl Pull {
         self.held
     }
 
+    /// Whether this owner was declared dead.
+    pub fn is_dead(&self, owner: Incarnation) -> bool {
+        self.dead_owners.contains(owner)
+    }
+
     /// Whether no bundle is left; then nothing is pinned, subscribed or in flight (invariant I24).
     pub fn is_idle(&self) -> bool {
         self.bundles.is_empty()
@@ -253,9 +258,8 @@ impl Pull {
     fn tell_pending(&self, id: BundleId, out: &mut Vec<Effect>) {
         let unready = |bundle: &&Bundle| bundle.rank.priority == Priority::Args && bundle.state != State::Ready;
         let Some(bundle) = self.bundles.get(&id).filter(unready) else { return };
-        let pending = |object: &&ObjectId| {
-            self.objects.get(*object).is_some_and(|entry| entry.known == Some(Located::Pending))
-        };
+        let pending =
+            |object: &&ObjectId| self.objects.get(*object).is_some_and(|entry| entry.known == Some(Located::Pending));
         let told = bundle.distinct.iter().filter(pending);
         out.extend(told.map(|object| Effect::Unavailable { bundle: id, object: *object }));
     }

@@ -176,7 +176,10 @@ impl World {
                 if self.store.contains(&object) {
                     self.pins.insert(object);
                 } else {
-                    assert!(self.unheard.contains(&object), "{object} pinned although the machine knew that it is gone");
+                    assert!(
+                        self.unheard.contains(&object),
+                        "{object} pinned although the machine knew that it is gone"
+                    );
                     self.vain.insert(object);
                     self.tell(self.absence(object));
                 }

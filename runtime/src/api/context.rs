@@ -134,7 +134,7 @@ impl Context {
         let object = self.new_task().result(0);
         let refs = encoded.refs().to_vec();
         let objects = &self.shared.objects;
-        let (place, hash) = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
+        let Placed { place, hash, .. } = objects.place(&self.shared.env, object, &encoded, self.shared.inline).await?;
         self.send(Input::Put { object, place, hash, refs })?;
         Ok(ObjectRef::adopt(object, self.clone()))
     }
@@ -460,7 +460,7 @@ impl Context {
     }
 }
 
-pub(super) fn gone() -> Error {
+pub(crate) fn gone() -> Error {
     Error::new(TaskErrorKind::Disconnected, "this node was shut down, or declared dead by its cluster")
 }
 
@@ -514,8 +514,13 @@ pub(crate) fn value_hash(encoded: &[u8]) -> u64 {
     encoded.get(24..32).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
 }
 
-/// Where a value went, and its hash.
-pub(crate) type Placed = (ResultPlace, u64);
+/// A value that is where it belongs.
+pub(crate) struct Placed {
+    pub place: ResultPlace,
+    pub hash: u64,
+    /// Whether a copy was stored for it: it is neither inline, nor was it here from an earlier attempt.
+    pub stored: bool,
+}
 
 /// Reads a value that is already here.
 ///

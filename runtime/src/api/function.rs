@@ -17,10 +17,30 @@ use std::sync::OnceLock;
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The results of one execution, one per declared return.
-pub type Outputs = Result<Vec<Encoded>, Error>;
+pub type Outputs = Result<Vec<Output>, Error>;
 
 /// What a generator yields. Its own error ends it.
-pub type Items = Box<dyn Iterator<Item = Result<Encoded, Error>> + Send>;
+pub type Items = Box<dyn Iterator<Item = Result<Output, Error>> + Send>;
+
+/// An encoded result of a task. The references inside it stay counted until it is dropped: after the task's owner was
+/// told of them, or wherever an attempt ends early.
+pub struct Output {
+    encoded: Encoded,
+    context: Context,
+}
+
+impl Output {
+    /// The value.
+    pub fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.encoded.refs().iter().for_each(|object| self.context.ref_dropped(*object));
+    }
+}
 
 /// What a task function is, behind its name.
 pub enum Body {
@@ -139,14 +159,14 @@ pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error
     })
 }
 
-/// Encodes one result of a task. The references inside it stay counted until the task's owner has been told of them.
+/// Encodes one result of a task, and counts the references inside it.
 ///
 /// # Errors
 /// `WrongType` when the value has no encoding.
-pub fn output_of<T: Serialize>(context: &Context, value: &T) -> Result<Encoded, Error> {
+pub fn output_of<T: Serialize>(context: &Context, value: &T) -> Result<Output, Error> {
     let encoded = encoded(value)?;
     encoded.refs().iter().for_each(|object| context.ref_added(*object));
-    Ok(encoded)
+    Ok(Output { encoded, context: context.detached_from_task() })
 }
 
 /// The user's error as a task error. What the user's type says is all that travels.

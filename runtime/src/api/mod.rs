@@ -20,8 +20,10 @@ pub use actor_init::{ActorInit, ActorState, death_of};
 pub use arguments::Argument;
 pub use call::{IntoArg, Many, One, Streamed, TaskCall};
 pub use context::{Context, Progress, Waited, read};
-pub(crate) use context::{Placed, Shared, value_hash};
-pub use function::{Body, BoxFuture, Input, Items, Outputs, Rest, TaskFunction, find, nearest, output_of, raised};
+pub(crate) use context::{Placed, Shared, gone, value_hash};
+pub use function::{
+    Body, BoxFuture, Input, Items, Output, Outputs, Rest, TaskFunction, find, nearest, output_of, raised,
+};
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;

@@ -4,9 +4,11 @@ use super::context::{Blocked, Context, gone};
 use super::reference::ObjectRef;
 use crate::Error;
 use crate::node::Input;
+use futures_util::future::{Either, select};
 use futures_util::stream::{self, Stream};
 use mobula_protocol::{Nanos, TaskErrorKind};
 use serde::de::DeserializeOwned;
+use std::pin::pin;
 use tokio::sync::mpsc;
 
 /// References of which the ready ones are taken out in the order in which they became ready.
@@ -36,20 +38,31 @@ impl Context {
     /// a time, unless the caller keeps it.
     ///
     /// # Errors
-    /// Each item has its own; the stream goes on after it. It ends early only if the runtime is shut down.
+    /// Each item has its own; the stream goes on after it. It ends early only if the runtime is shut down: then the first
+    /// item that is left is `Disconnected`, and the last.
     pub fn get_stream<T>(&self, references: &[ObjectRef<T>]) -> impl Stream<Item = (usize, Result<T, Error>)> + use<T>
     where
         T: DeserializeOwned,
     {
         let mut set = self.wait_set();
         let begun = set.extend(references.iter().cloned());
-        stream::unfold((set, begun), async |(mut set, begun)| {
-            if begun.is_err() {
-                return None;
+        stream::unfold(Some((set, begun)), async |state| {
+            let (mut set, begun) = state?;
+            let next = match begun {
+                Ok(()) => set.next_position(None).await,
+                Err(error) => Err(error),
+            };
+            match next {
+                Ok(next) => {
+                    let (position, reference) = next?;
+                    let value = set.context.get(&reference).await;
+                    Some(((position, value), Some((set, Ok(())))))
+                }
+                Err(error) => {
+                    let left = set.references.iter().position(Option::is_some)?;
+                    Some(((left, Err(error)), None))
+                }
             }
-            let (position, reference) = set.next_position(None).await.ok()??;
-            let value = set.context.get(&reference).await;
-            Some(((position, value), (set, begun)))
         })
     }
 }
@@ -109,7 +122,11 @@ impl<T> WaitSet<T> {
         let _blocked = Blocked::new(context);
         let next = async {
             loop {
-                let position = ready.recv().await.ok_or_else(gone)?;
+                // The set itself can always add more, so its end of the channel stays open when the node stops.
+                let position = match select(pin!(ready.recv()), pin!(context.shared().inbox.closed())).await {
+                    Either::Left((Some(position), _)) => position,
+                    Either::Left((None, _)) | Either::Right(_) => return Err(gone()),
+                };
                 // One that changed its place while it was ready is told again.
                 if let Some(reference) = references[position].take() {
                     *pending -= 1;

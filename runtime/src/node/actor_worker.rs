@@ -3,7 +3,7 @@
 use super::actors::ActorInput;
 use super::worker::{Job, death, run_caught};
 use crate::Error;
-use crate::api::{self, ActorClass, Constructor, Context, Instance, MethodBody, Outputs};
+use crate::api::{self, ActorClass, Constructor, Context, Instance, MethodBody, Output, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -11,7 +11,6 @@ use futures_util::future::{Either, select};
 use mobula_env::{Env, WorldKind};
 use mobula_protocol::actor::{ActorDeath, ActorSpec, End};
 use mobula_protocol::{Attempt, ByteSize, LeaseId, Nanos, TaskErrorKind, TaskId, TaskOutcome};
-use mobula_store::codec::Encoded;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -373,10 +372,10 @@ impl ActorWorker {
         self.report(&job, outcome, spent);
     }
 
-    async fn returned(&self, env: &Env, job: Job, outputs: Vec<Encoded>, spent: Nanos) {
-        let held: Vec<_> = outputs.iter().flat_map(Encoded::refs).copied().collect();
+    async fn returned(&self, env: &Env, job: Job, outputs: Vec<Output>, spent: Nanos) {
+        let lends = outputs.iter().any(|output| !output.encoded().refs().is_empty());
         let inline = if self.spec.options.exactly_once { ByteSize(u64::MAX) } else { self.context.shared().inline };
-        let outcome = if self.spec.options.exactly_once && !held.is_empty() {
+        let outcome = if self.spec.options.exactly_once && lends {
             let message = "an exactly-once call cannot return references: the reply cache could not keep them alive";
             TaskOutcome::Raised(super::worker::name(&job, Error::new(TaskErrorKind::WrongType, message)))
         } else {
@@ -386,7 +385,8 @@ impl ActorWorker {
             }
         };
         self.report(&job, outcome, spent);
-        held.into_iter().for_each(|object| self.context.ref_dropped(object));
+        // Until here the references inside the results were counted; now their new holder is about to be registered.
+        drop(outputs);
     }
 
     fn report(&self, job: &Job, outcome: TaskOutcome, spent: Nanos) {

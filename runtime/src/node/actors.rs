@@ -188,7 +188,7 @@ impl Core {
 
     fn call_finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
         if let TaskOutcome::Returned(results) = &outcome {
-            self.lend_results(task.owner, results);
+            self.hand_over(task, results);
         }
         self.log("finish-call", format_args!("{task} attempt {} {}", attempt.0, outcome_words(&outcome)));
         self.tell_host(HostEvent::Finished { key: (task, attempt), outcome, spent });

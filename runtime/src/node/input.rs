@@ -2,12 +2,13 @@
 
 use super::core::Core;
 use super::words::{Input, Output, Question};
+use crate::api::Placed;
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
 use mobula_protocol::pull::{self, FetchFailure};
 use mobula_protocol::sched::{dispatch, executor, local};
 use mobula_protocol::{Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskId, TaskOutcome};
-use mobula_protocol::{TaskResult, owner};
+use mobula_protocol::{ResultPlace, TaskResult, owner};
 use mobula_store::Region;
 
 impl Core {
@@ -21,10 +22,10 @@ impl Core {
             }
             Input::PutBegun { object, refs } => self.tell_owner(owner::Event::PutBegun { object, refs }),
             Input::PutEnded { object, result } => {
-                if let Ok((_, hash)) = &result {
+                if let Ok(Placed { hash, .. }) = &result {
                     self.log("put", format_args!("{object} {hash:016x}"));
                 }
-                let result = result.map(|(place, _)| place);
+                let result = result.map(|placed| placed.place);
                 self.tell_owner(owner::Event::PutEnded { object, result });
             }
             Input::Submit { spec, parent } => {
@@ -103,6 +104,7 @@ impl Core {
             }
             Input::Sealed { object, size } => self.tell_pull(pull::Event::Local { object, size }),
             Input::Departed(objects) => objects.into_iter().for_each(|departed| self.departed(departed)),
+            Input::Discarded(objects) => objects.into_iter().for_each(|object| self.absent(object)),
             Input::Spilled { file, result } => self.spilled(file, result),
             Input::Removed { file, done } => self.objects.table().removed(file, done),
             Input::SpillLost { object, place, why } => self.spill_lost(object, place, &why),
@@ -180,12 +182,25 @@ impl Core {
 
     fn finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
         if let TaskOutcome::Returned(results) = &outcome {
-            self.lend_results(task.owner, results);
+            self.hand_over(task, results);
             self.may_be_rebuilt(task, attempt, results);
         }
         assert!(!mobula_protocol::planted!("canary"), "the canary sings: {task} finished");
         self.log("finish", format_args!("{task} attempt {} {}", attempt.0, outcome_words(&outcome)));
         self.tell_executor(executor::Event::Finished { task, attempt, outcome, spent });
+    }
+
+    /// The results of an attempt are about to be reported. If their owner has died while they were made, nobody else
+    /// would ever free them: [`Core::free_orphans`] has passed by already.
+    pub(super) fn hand_over(&mut self, task: TaskId, results: &[TaskResult]) {
+        if !self.pull.is_dead(task.owner) {
+            return self.lend_results(task.owner, results);
+        }
+        for (index, result) in (0..).zip(results) {
+            if let ResultPlace::Stored(_) = result.place {
+                self.drop_copy(task.result(index));
+            }
+        }
     }
 
     /// Registers the task's owner as a holder of the references inside its results, before it hears of them.
@@ -223,7 +238,7 @@ impl Core {
                 }
             }
             Err(why) => {
-                let _ = self.objects.table().abort(object);
+                // The region is gone, and with it the creation; what is being created under this name now is another.
                 self.log("fetch-failed", format_args!("{object} {why:?}"));
                 self.tell_pull(pull::Event::FetchFailed { object, attempt, why });
             }

@@ -295,7 +295,7 @@ impl Core {
             }
             Effect::AbortFetch { object, attempt } => {
                 // The region is dropped by whoever fills it; an error means that it already was.
-                let _ = self.objects.table().abort(object);
+                let _ = self.objects.table().abort_fetch(object);
                 self.out.push(Output::AbortFetch { object, attempt });
             }
             Effect::Ready { bundle, values } => self.bundle_ready(bundle, values),

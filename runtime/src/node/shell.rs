@@ -8,20 +8,24 @@ use super::core::{Birth, Core};
 use super::stream::Credits;
 use super::words::{Input, Output, Question};
 use super::worker::{Job, Queue, Worker};
+use crate::Error;
 use crate::api::{Context, Progress, Shared};
 use crate::error::StartError;
 use crate::objects::Objects;
 use crate::settings::NodeSettings;
 use crate::wire::{self, Request};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, select};
 use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcFaultKind, RpcServer, RpcService, RpcStatus};
 use mobula_env::{Task, WorldKind};
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::{Attempt, Epoch, INLINE_TOTAL, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId};
+use mobula_protocol::{
+    Attempt, Epoch, INLINE_TOTAL, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId, TaskErrorKind,
+};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -123,6 +127,19 @@ impl Node {
     /// What programs use.
     pub fn context(&self) -> &Context {
         &self.context
+    }
+
+    /// Runs a driver that uses this node to its end, or until the node has stopped.
+    ///
+    /// # Errors
+    /// The driver's own; `Disconnected` with the reason if the node stopped first.
+    pub async fn drive<T>(&self, driver: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        match select(pin!(driver), pin!(self.stopped())).await {
+            Either::Left((result, _)) => result,
+            Either::Right((why, _)) => {
+                Err(Error::new(TaskErrorKind::Disconnected, format!("the driver's node has stopped: {why}")))
+            }
+        }
     }
 
     /// Resolves when the node has stopped, with the reason.

@@ -170,6 +170,8 @@ pub enum Input {
     },
     /// Copies left memory to make room.
     Departed(Vec<Departed>),
+    /// An attempt deleted results that it had stored, because it failed before it could report them.
+    Discarded(Vec<ObjectId>),
     /// A batch was written to disk, or not.
     Spilled {
         /// The file.

@@ -2,8 +2,9 @@
 
 use super::stream::Turn;
 use crate::Error;
-use crate::api::{self, Body, Context, Items, Outputs};
+use crate::api::{self, Body, Context, Items, Output, Outputs, Placed};
 use crate::node::Input;
+use crate::objects::Objects;
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use mobula_env::{Env, WorldKind};
@@ -11,7 +12,6 @@ use mobula_protocol::{
     Attempt, ByteSize, FunctionId, INLINE_TOTAL, LeaseId, Nanos, ObjectId, ResultPlace, TaskErrorKind, TaskId,
     TaskOutcome, TaskResult, TaskSpec,
 };
-use mobula_store::codec::Encoded;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -191,7 +191,7 @@ impl Worker {
             match next {
                 Ok(None) => break,
                 Ok(Some(Ok(item))) => {
-                    if let Err(error) = self.yielded(env, job, index, &item).await {
+                    if let Err(error) = self.yielded(env, job, index, item).await {
                         return TaskOutcome::Raised(name(job, error));
                     }
                 }
@@ -203,16 +203,14 @@ impl Worker {
     }
 
     /// Stores an item and reports it.
-    async fn yielded(&self, env: &Env, job: &Job, index: u32, item: &Encoded) -> Result<(), Error> {
+    async fn yielded(&self, env: &Env, job: &Job, index: u32, item: Output) -> Result<(), Error> {
         let (task, attempt, shared) = (job.spec.id, job.attempt, self.context.shared());
-        let placed = shared.objects.place(env, task.result(index), item, shared.inline).await;
-        if let Ok((place, hash)) = &placed {
-            let result = TaskResult { place: place.clone(), refs: item.refs().to_vec(), hash: *hash };
-            // The inbox is closed only when the node has stopped.
-            let _ = shared.inbox.send(Input::Item { task, attempt, index, result });
-        }
-        item.refs().iter().for_each(|object| self.context.ref_dropped(*object));
-        placed.map(drop)
+        let item = item.encoded();
+        let Placed { place, hash, .. } = shared.objects.place(env, task.result(index), item, shared.inline).await?;
+        let result = TaskResult { place, refs: item.refs().to_vec(), hash };
+        // The inbox is closed only when the node has stopped.
+        let _ = shared.inbox.send(Input::Item { task, attempt, index, result });
+        Ok(())
     }
 
     async fn settle(&self, env: &Env, ran: Ran) {
@@ -225,16 +223,15 @@ impl Worker {
         self.report(&job, outcome, spent);
     }
 
-    async fn returned(&self, env: &Env, job: Job, outputs: Vec<Encoded>, spent: Nanos) {
-        let held: Vec<ObjectId> = outputs.iter().flat_map(Encoded::refs).copied().collect();
+    async fn returned(&self, env: &Env, job: Job, outputs: Vec<Output>, spent: Nanos) {
         let inline = self.context.shared().inline;
         let outcome = match place(&self.context, env, &job, &outputs, inline).await {
             Ok(results) => TaskOutcome::Returned(results),
             Err(error) => TaskOutcome::Raised(name(&job, error)),
         };
         self.report(&job, outcome, spent);
-        // Until here, `output_of` kept the references inside the results alive; now their new holder is registered.
-        held.into_iter().for_each(|object| self.context.ref_dropped(object));
+        // Until here the references inside the results were counted; now their new holder is about to be registered.
+        drop(outputs);
     }
 
     fn report(&self, job: &Job, outcome: TaskOutcome, spent: Nanos) {
@@ -256,29 +253,48 @@ pub(super) fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + 
 }
 
 /// Puts the results of a job where they belong: in the report up to `inline` bytes each and [`INLINE_TOTAL`] after the
-/// first, else into the store.
+/// first, else into the store. Those that were stored are deleted again if a later one cannot be, or nobody waits for this
+/// any more. To be reported without an await in between.
 pub(super) async fn place(
     context: &Context,
     env: &Env,
     job: &Job,
-    outputs: &[Encoded],
+    outputs: &[Output],
     inline: ByteSize,
 ) -> Result<Vec<TaskResult>, Error> {
     if outputs.len() != job.spec.returns as usize {
         let message = format!("returned {} values, not the {} asked for", outputs.len(), job.spec.returns);
         return Err(Error::new(TaskErrorKind::TaskFailed, message));
     }
+    let objects = &context.shared().objects;
     let (mut results, mut limit, mut left) = (Vec::with_capacity(outputs.len()), inline, INLINE_TOTAL);
-    for (index, output) in outputs.iter().enumerate() {
-        let object = job.spec.id.result(index as u32);
-        let (place, hash) = context.shared().objects.place(env, object, output, limit).await?;
+    let mut unreported = Unreported { objects, stored: Vec::new() };
+    for (index, output) in (0..).zip(outputs) {
+        let (object, output) = (job.spec.id.result(index), output.encoded());
+        let Placed { place, hash, stored } = objects.place(env, object, output, limit).await?;
+        unreported.stored.extend(stored.then_some(object));
         if let ResultPlace::Inline(bytes) = &place {
             left = left.saturating_sub(ByteSize(bytes.len() as u64));
             limit = inline.min(left);
         }
         results.push(TaskResult { place, refs: output.refs().to_vec(), hash });
     }
+    unreported.stored.clear();
     Ok(results)
+}
+
+/// Results that an attempt has stored, of which it has told nobody: so nobody else would ever free them.
+struct Unreported<'a> {
+    objects: &'a Objects,
+    stored: Vec<ObjectId>,
+}
+
+impl Drop for Unreported<'_> {
+    fn drop(&mut self) {
+        if !self.stored.is_empty() {
+            self.objects.discard(std::mem::take(&mut self.stored));
+        }
+    }
 }
 
 /// Says in an error which task it comes from.

@@ -9,7 +9,7 @@ use mobula_protocol::member::MemberSettings;
 use mobula_protocol::pull::Priority;
 use mobula_protocol::{Arg, Epoch, LeaseId, Located, Placement, ResultPlace, Retries, SchedulingClass, TaskErrorKind};
 use mobula_protocol::{TaskError, TaskOutcome, TaskResult, TaskSpec};
-use mobula_store::{CopyKind, Region};
+use mobula_store::CopyKind;
 use tokio::sync::{mpsc, oneshot};
 
 const ME: Incarnation = Incarnation { node: NodeId(1), epoch: Epoch(2) };
@@ -43,12 +43,8 @@ fn member(incarnation: Incarnation) -> Member {
 
 /// A task of the peer with these arguments.
 fn task(seq: u64, args: &[ObjectId]) -> Arc<TaskSpec> {
-    let class = SchedulingClass {
-        function: "f".into(),
-        resources: Resources::cpus(1),
-        placement: Placement::Any,
-        share: None,
-    };
+    let class =
+        SchedulingClass { function: "f".into(), resources: Resources::cpus(1), placement: Placement::Any, share: None };
     Arc::new(TaskSpec {
         id: TaskId { owner: PEER, seq },
         label: "f".into(),
@@ -186,9 +182,7 @@ fn a_task_whose_argument_was_evicted_before_its_pin_and_does_not_exist_any_more_
     bench.hear(Message::PushTask { lease, attempt: Attempt(1), spec: task.clone(), inline: Vec::new() });
     bench.turn();
     bench.hear(Message::Located { object: object(1), located: Located::Pending });
-    let back = |message: &Message| {
-        matches!(message, Message::TaskDone { outcome: TaskOutcome::HandedBack(Some(lost)), .. } if *lost == object(1))
-    };
+    let back = |message: &Message| matches!(message, Message::TaskDone { outcome: TaskOutcome::HandedBack(Some(lost)), .. } if *lost == object(1));
     assert!(bench.turn().1.iter().any(back));
 }
 
@@ -242,4 +236,60 @@ fn a_copy_that_is_evicted_while_pinned_leaves_no_pin_behind() {
     assert_eq!(pins(&bench), 1, "the next copy is pinned for the same get");
     bench.input(Input::Drop(BundleId(1)));
     assert_eq!(pins(&bench), 0);
+}
+
+#[test]
+fn a_fetch_that_failed_does_not_end_what_a_worker_makes_under_the_same_name() {
+    for wanted in [true, false] {
+        let mut bench = Bench::new();
+        let _answer = bench.get(&[object(1)]);
+        bench.turn();
+        bench.hear(Message::Located { object: object(1), located: Located::Stored { size: LARGE, copies: vec![FAR] } });
+        let fetch = bench.turn().0.into_iter().find_map(|output| match output {
+            Output::Fetch { attempt, region, .. } => Some((attempt, region)),
+            _ => None,
+        });
+        let (attempt, region) = fetch.unwrap();
+        // Its bytes are wrong. Before the node reads so, the task that rebuilds the object runs here.
+        drop(region);
+        let made = bench.objects.create(bench.now, object(1), LARGE, CopyKind::Primary).unwrap();
+        if wanted {
+            let result = Err(mobula_protocol::pull::FetchFailure::Corrupt);
+            bench.input(Input::Fetched { object: object(1), attempt, result });
+        } else {
+            bench.input(Input::Drop(BundleId(1)));
+        }
+        bench.objects.table().seal(bench.now, object(1), made).unwrap();
+    }
+}
+
+#[test]
+fn results_whose_owner_died_while_they_were_made_are_deleted() {
+    let mut bench = Bench::new();
+    let dead = mobula_protocol::member::MemberEvent::Died { incarnation: PEER, why: "killed".to_owned() };
+    bench.core.deliver(Incarnation::HEAD, Message::View { first: 5, entries: vec![dead], loads: Vec::new() });
+    bench.core.route();
+    let place = ResultPlace::Stored(LARGE);
+    let returned = |place| TaskOutcome::Returned(vec![TaskResult { place, refs: Vec::new(), hash: 1 }]);
+    for call in [false, true] {
+        bench.store(object(1), LARGE, CopyKind::Primary);
+        let (task, attempt, outcome, spent) = (object(1).task, Attempt(1), returned(place.clone()), Nanos::ZERO);
+        bench.input(match call {
+            false => Input::Finished { task, attempt, outcome, spent },
+            true => Input::Actor(crate::node::ActorInput::Finished(task, attempt, outcome, spent)),
+        });
+        bench.turn();
+        assert_eq!(bench.objects.table().usage().objects, 0, "a result of a call: {call}");
+    }
+}
+
+#[test]
+fn a_result_that_was_discarded_is_looked_for_elsewhere() {
+    let mut bench = Bench::new();
+    bench.store(object(1), LARGE, CopyKind::Primary);
+    bench.turn();
+    bench.objects.discard(vec![object(1)]);
+    bench.turn();
+    let _answer = bench.get(&[object(1)]);
+    assert!(bench.turn().1.contains(&Message::Locate(object(1))));
 }
