@@ -293,7 +293,21 @@ struct Slot {
 }
 
 impl Shell {
-    async fn run(mut self, mut core: Core, mut inputs: mpsc::UnboundedReceiver<Input>) {
+    async fn run(mut self, core: Core, inputs: mpsc::UnboundedReceiver<Input>) {
+        self.serve(core, inputs).await;
+        self.end();
+    }
+
+    /// What runs here ends with the node: one that was declared dead would go on otherwise, while its tasks run again
+    /// elsewhere and the next incarnation of its actors lives. A synchronous function is not interrupted, since threads
+    /// cannot be; nobody hears of its result, for the inbox is closed.
+    fn end(&mut self) {
+        self.workers.values().for_each(|slot| slot.task.abort());
+        self.actors.values().for_each(|orders| orders.stop());
+        self.fetches.values().for_each(|fetch| fetch.task.abort());
+    }
+
+    async fn serve(&mut self, mut core: Core, mut inputs: mpsc::UnboundedReceiver<Input>) {
         let simulated = self.env.world() != WorldKind::Real;
         let mut turns: usize = 0;
         loop {
