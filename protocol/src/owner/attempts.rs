@@ -54,7 +54,7 @@ impl Owner {
             }
             TaskOutcome::Raised(error) => self.raised(id, error, out),
             TaskOutcome::Crashed(why) => self.crashed(id, TaskErrorKind::WorkerCrashed, why, out),
-            TaskOutcome::HandedBack(_) => self.wait_for_args(id, out),
+            TaskOutcome::HandedBack(_) => self.turned_away(id, out),
         }
     }
 

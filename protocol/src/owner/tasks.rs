@@ -28,6 +28,7 @@ impl Owner {
             missing: BTreeSet::new(),
             rebuilding: false,
             cancelled: false,
+            again: false,
             stale: false,
             stream: spec.stream.map(|_| Box::default()),
             label,
@@ -67,7 +68,8 @@ impl Owner {
         }
         let ready = missing.is_empty();
         if ready {
-            out.push(Effect::Enqueue { task: id, class: task.spec.class.clone(), near: self.near(&task.spec) });
+            let (class, near, again) = (task.spec.class.clone(), self.near(&task.spec), task.again);
+            out.push(Effect::Enqueue { task: id, class, near, again });
         }
         for object in &missing {
             self.waiting.entry(*object).or_default().insert(id);
@@ -79,6 +81,14 @@ impl Owner {
         }
     }
 
+    /// A task had its turn and could not run: it goes first when it can.
+    pub(super) fn turned_away(&mut self, id: TaskId, out: &mut Vec<Effect>) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.again = true;
+        }
+        self.wait_for_args(id, out);
+    }
+
     pub(super) fn assigned(&mut self, id: TaskId, lease: LeaseId, to: Incarnation, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get(&id).filter(|task| task.stage == Stage::Queued) else {
             return out.push(Effect::Unassign { task: id, lease });
@@ -88,13 +98,13 @@ impl Owner {
         if !here || self.dead.contains(&to) {
             // While the task stood in the queue an argument was lost, or while the slot was on offer its node.
             out.push(Effect::Unassign { task: id, lease });
-            return self.wait_for_args(id, out);
+            return self.turned_away(id, out);
         }
         let inline = self.inline_args(&spec);
         self.lend_nested(&spec, to, out);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.attempt = Attempt(task.attempt.0 + 1);
-            task.stale = false;
+            (task.again, task.stale) = (false, false);
             task.stage = Stage::Running { lease, to, started: false };
             let streams = task.stream.is_some();
             out.push(Effect::Push { to, lease, attempt: task.attempt, spec, inline });

@@ -214,6 +214,8 @@ pub enum Effect {
         class: Arc<SchedulingClass>,
         /// Bytes of its arguments by the nodes that hold them.
         near: Vec<(NodeId, ByteSize)>,
+        /// Whether it had its turn and could not run, because an argument was gone by then.
+        again: bool,
     },
     /// To the dispatcher: it is no longer to be run.
     Dequeue(TaskId),
@@ -367,6 +369,8 @@ pub(super) struct Task {
     pub rebuilding: bool,
     /// Whether it was cancelled: then it never runs again, because its last attempt may be running still.
     pub cancelled: bool,
+    /// Whether its turn came and it could not run: it does not stand in line a second time.
+    pub again: bool,
     /// Whether an argument was replaced by another version while it ran: then what it returns does not count.
     pub stale: bool,
     /// What is known of its items, if it is a generator.

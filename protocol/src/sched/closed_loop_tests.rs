@@ -163,7 +163,7 @@ impl World {
         owned.attempt.0 += 1;
         owned.at = None;
         let class = self.classes[owned.class].clone();
-        self.dispatch(node, dispatch::Event::Enqueue { task, class, near });
+        self.dispatch(node, dispatch::Event::Enqueue { task, class, near, again: false });
     }
 
     fn dispatch(&mut self, n: usize, event: dispatch::Event) {

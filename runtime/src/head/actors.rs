@@ -137,7 +137,7 @@ impl Actors {
             Effect::Lend { object, to } => out.push((object.owner(), Message::BorrowAdd { object, by: to })),
             Effect::GiveBack(object) => out.push((object.owner(), Message::BorrowRemove(object))),
             Effect::Enqueue { task, class, near } => {
-                self.tell_dispatch(now, dispatch::Event::Enqueue { task, class, near });
+                self.tell_dispatch(now, dispatch::Event::Enqueue { task, class, near, again: false });
             }
             Effect::Dequeue(task) => self.tell_dispatch(now, dispatch::Event::Dequeue { task }),
             // Handed back, so that the lease is returned at once and no two incarnations share one.

@@ -93,9 +93,9 @@ impl Core {
     fn owner_effect(&mut self, effect: owner::Effect) {
         use owner::Effect;
         match effect {
-            Effect::Enqueue { task, class, near } => match class.placement {
+            Effect::Enqueue { task, class, near, again } => match class.placement {
                 Placement::Actor(actor) => self.tell_callers(CallersEvent::Ready { task, actor }),
-                _ => self.tell_dispatch(dispatch::Event::Enqueue { task, class, near }),
+                _ => self.tell_dispatch(dispatch::Event::Enqueue { task, class, near, again }),
             },
             // A call leaves the callers when it is over.
             Effect::Dequeue(task) => self.tell_dispatch(dispatch::Event::Dequeue { task }),

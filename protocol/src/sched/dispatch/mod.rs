@@ -22,6 +22,10 @@
 //!   handed back all it had is returned.
 //! - **Locality.** Among the first [`WINDOW`] queued tasks one with its largest argument on the lease's node goes
 //!   first; the head is passed over at most [`MAX_SKIPS`] times.
+//! - **A second turn.** A task that was assigned and could not run, because an argument was gone by then, does not stand
+//!   in line again: it goes first, of several such the latest. Its argument was just made for it, and what was made last
+//!   is what a full store drops last. (In line, twenty tasks whose arguments a store of ten drops and makes again would
+//!   each find its own gone when its turn comes, for ever.)
 //! - **Giving back.** An idle lease is returned at once if another class here waits for a full cluster, else after
 //!   [`DispatchSettings::idle`]; so are requests that have become superfluous. After [`DispatchSettings::term`] a lease
 //!   takes no more tasks, so that other owners and classes get their turn (I36).
@@ -106,6 +110,8 @@ pub enum Event {
         class: Arc<SchedulingClass>,
         /// Bytes of its stored arguments by node.
         near: Vec<(NodeId, ByteSize)>,
+        /// Whether it was assigned before and could not run: it goes before the others.
+        again: bool,
     },
     /// It is not to be placed any more. Nothing if it is not queued.
     Dequeue {
@@ -288,6 +294,7 @@ impl Dispatch {
         task: TaskId,
         class: Arc<SchedulingClass>,
         near: Vec<(NodeId, ByteSize)>,
+        again: bool,
         out: &mut Out,
     ) {
         if self.index.contains_key(&task) {
@@ -304,7 +311,7 @@ impl Dispatch {
         self.numbers += 1;
         let number = self.numbers;
         self.index.insert(task, Place { class: ix, number, near: home.is_some() });
-        self.classes[ix].queue.push(Entry { task, number, near, home });
+        self.classes[ix].queue.push(Entry { task, number, near, home }, again);
         self.drive(now, ix, out);
     }
 
@@ -437,7 +444,7 @@ impl Machine for Dispatch {
     fn step(&mut self, now: Nanos, event: Event, out: &mut Out) {
         match event {
             Event::View(view) => self.viewed(now, view, out),
-            Event::Enqueue { task, class, near } => self.enqueue(now, task, class, near, out),
+            Event::Enqueue { task, class, near, again } => self.enqueue(now, task, class, near, again, out),
             Event::Dequeue { task } => self.dequeue(now, task, out),
             Event::Granted { lease, by } => self.granted(now, lease, by, out),
             Event::Spillback { lease, to } => self.spilled(now, lease, to, out),

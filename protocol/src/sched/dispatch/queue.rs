@@ -1,4 +1,4 @@
-//! The queued tasks of one class, oldest first, with holes where tasks were taken out.
+//! The queued tasks of one class, oldest first but for second turns, with holes where tasks were taken out.
 
 use super::{MAX_SKIPS, WINDOW};
 use crate::{ByteSize, NodeId, TaskId};
@@ -49,10 +49,16 @@ impl Queue {
         self.live
     }
 
-    pub(super) fn push(&mut self, entry: Entry) {
+    /// Last in line, or `first`.
+    pub(super) fn push(&mut self, entry: Entry, first: bool) {
         self.live += 1;
         self.near += usize::from(entry.home.is_some());
-        self.entries.push_back(entry);
+        if first {
+            self.skips = 0;
+            self.entries.push_front(entry);
+        } else {
+            self.entries.push_back(entry);
+        }
     }
 
     /// A task was taken out of the index: its entry is a hole now. Constant time, amortised.

@@ -68,7 +68,7 @@ impl Rig {
     }
 
     fn enqueue(&mut self, seq: u64, class: &Arc<SchedulingClass>) -> Vec<Effect> {
-        self.step(Event::Enqueue { task: task(seq), class: class.clone(), near: vec![] })
+        self.step(Event::Enqueue { task: task(seq), class: class.clone(), near: vec![], again: false })
     }
 
     fn grant(&mut self, seq: u64, by: u32) -> Vec<Effect> {
@@ -152,11 +152,25 @@ fn a_hand_back_makes_the_lease_single_and_an_empty_one_goes_back() {
 }
 
 #[test]
+fn a_task_that_could_not_run_at_its_turn_goes_first_and_the_latest_such_before_all() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
+    (1..=3).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    for seq in [4, 5] {
+        rig.step(Event::Enqueue { task: task(seq), class: f.clone(), near: vec![], again: true });
+    }
+    let mut order = assigned(&rig.grant(1, 1));
+    while let Some((last, _)) = order.last().copied().filter(|_| order.len() < 5) {
+        order.extend(assigned(&rig.finish(1, last, Nanos::millis(1))));
+    }
+    assert_eq!(order.into_iter().map(|(task, _)| task).collect::<Vec<_>>(), [5, 4, 1, 2, 3]);
+}
+
+#[test]
 fn locality_passes_the_head_over_a_bounded_number_of_times() {
     let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 1));
     for seq in 1..=12 {
         let near = vec![(NodeId(if seq < 3 { 2 } else { 1 }), ByteSize::mb(1))];
-        rig.step(Event::Enqueue { task: task(seq), class: f.clone(), near });
+        rig.step(Event::Enqueue { task: task(seq), class: f.clone(), near, again: false });
     }
     let mut order = assigned(&rig.grant(1, 1));
     while let Some((last, _)) = order.last().copied().filter(|_| order.len() < 12) {
@@ -245,7 +259,7 @@ fn a_million_queued_tasks_can_be_dequeued() {
     let mut dispatch = Dispatch::new(ME, Arc::new(Hybrid), DispatchSettings::default(), 1);
     let (f, mut out) = (class("f", 1), Vec::new());
     for seq in 0..1_000_000 {
-        let event = Event::Enqueue { task: task(seq), class: f.clone(), near: vec![] };
+        let event = Event::Enqueue { task: task(seq), class: f.clone(), near: vec![], again: false };
         dispatch.step(Nanos::ZERO, event, &mut out);
     }
     for seq in (0..1_000_000).rev() {

@@ -9,7 +9,7 @@ const CPUS: u64 = 3;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Enqueue { class: usize, near: u32 },
+    Enqueue { class: usize, near: u32, again: bool },
     Dequeue(u64),
     Answer { nth: usize, how: u8 },
     Finish { nth: usize, micros: u64, started: bool },
@@ -20,7 +20,8 @@ enum Op {
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        8 => (0usize..4, 0u32..5).prop_map(|(class, near)| Op::Enqueue { class, near }),
+        8 => (0usize..4, 0u32..5, prop::bool::weighted(0.2))
+            .prop_map(|(class, near, again)| Op::Enqueue { class, near, again }),
         1 => (0u64..60).prop_map(Op::Dequeue),
         6 => (any::<usize>(), 0u8..6).prop_map(|(nth, how)| Op::Answer { nth, how }),
         6 => (any::<usize>(), 1u64..900, prop::bool::weighted(0.9))
@@ -77,12 +78,12 @@ impl World {
 
     fn event(&mut self, op: Op) -> Option<Event> {
         Some(match op {
-            Op::Enqueue { class, near } => {
+            Op::Enqueue { class, near, again } => {
                 let seq = self.kinds.len() as u64 + 1;
                 self.queued.insert(seq);
                 self.kinds.insert(seq, class);
                 let near = if near == 0 { vec![] } else { vec![(NodeId(near), ByteSize(9))] };
-                Event::Enqueue { task: task(seq), class: self.classes[class].clone(), near }
+                Event::Enqueue { task: task(seq), class: self.classes[class].clone(), near, again }
             }
             Op::Dequeue(seq) => {
                 self.queued.remove(&seq);
