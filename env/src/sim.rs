@@ -241,6 +241,11 @@ impl SimHandle {
         self.world.faults.inject(self.world.config.seed, fault);
     }
 
+    /// Injected faults with a count that met fewer calls than that.
+    pub fn unmet_rpc_faults(&self) -> Vec<RpcFault> {
+        self.world.faults.unmet()
+    }
+
     /// Holds what `a` and `b` say to each other, until [`SimHandle::release_messages`].
     pub fn hold(&self, a: &str, b: &str) {
         self.note("hold", format_args!("{a} {b}"));

@@ -87,7 +87,7 @@ pub const PROBES: &[&str] = &[
 
 /// What the calls between nodes are called: the methods of the wire, then the messages inside `Exchange`.
 pub fn call_names() -> impl Iterator<Item = &'static str> + Clone {
-    [wire::JOIN, wire::EXCHANGE].into_iter().chain(mobula_protocol::Message::names().iter().copied())
+    [wire::JOIN, wire::EXCHANGE].into_iter().chain(mobula_protocol::Message::names())
 }
 
 /// The one error of the public API: typed, with a cause (decision D10).

@@ -286,6 +286,13 @@ pub async fn cancel_inside(context: Context, x: Value) -> Result<Value> {
     Ok(Value::Int(x.refs().len() as i64))
 }
 
+/// Frees what the references inside its argument name, whoever owns it; the number of references.
+#[task]
+pub async fn free_inside(context: Context, x: Value) -> Result<Value> {
+    x.refs().iter().try_for_each(|reference| context.free(reference))?;
+    Ok(Value::Int(x.refs().len() as i64))
+}
+
 async fn read_all(context: &Context, x: &Value) -> Result<Value> {
     let mut read = Vec::new();
     for reference in x.refs() {

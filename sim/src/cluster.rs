@@ -220,6 +220,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// Injected faults that name so many calls and met fewer, so far or until they were healed. None in the real world,
+    /// where the faults live in other processes.
+    pub fn unmet_rpc_faults(&self) -> Vec<RpcFault> {
+        match &self.0.world {
+            World::Simulated(simulated) => simulated.sim.unmet_rpc_faults(),
+            #[cfg(not(madsim))]
+            World::Real(_) => Vec::new(),
+        }
+    }
+
     /// Holds what two machines say to each other, until [`Cluster::release_messages`]: nothing is lost, all of it is late.
     ///
     /// # Errors

@@ -173,9 +173,20 @@ struct Armed {
     rng: Rng,
 }
 
+impl Armed {
+    /// Whether it was promised to more calls than there were. With a probability, or without a count, nothing is.
+    fn is_unmet(&self) -> bool {
+        let Self { fault, calls, .. } = self;
+        fault.probability >= 1.0
+            && fault.count.is_some_and(|count| *calls < fault.nth.saturating_sub(1).saturating_add(count))
+    }
+}
+
 #[derive(Default)]
 struct Table {
     armed: Vec<Armed>,
+    /// Faults that were ended before they had met the calls they name.
+    ended: Vec<RpcFault>,
     directions: BTreeMap<(String, String), Direction>,
 }
 
@@ -203,9 +214,17 @@ impl RpcFaults {
 
     /// Ends all faults of calls and mends all links; what was held travels on.
     pub(crate) fn clear(&self) {
-        *lock(&self.table) = Table::default();
+        let mut table = lock(&self.table);
+        let ended = table.unmet();
+        *table = Table { ended, ..Table::default() };
+        drop(table);
         self.any.store(false, Ordering::Relaxed);
         self.released.notify_waiters();
+    }
+
+    /// Faults with a count that met fewer calls than that, so far or until they were ended.
+    pub(crate) fn unmet(&self) -> Vec<RpcFault> {
+        lock(&self.table).unmet()
     }
 
     pub(crate) fn hold(&self, from: &str, to: &str, held: bool) {
@@ -269,6 +288,11 @@ impl RpcFaults {
 }
 
 impl Table {
+    fn unmet(&self) -> Vec<RpcFault> {
+        let unmet = self.armed.iter().filter(|armed| armed.is_unmet()).map(|armed| &armed.fault);
+        self.ended.iter().chain(unmet).cloned().collect()
+    }
+
     fn of(&self, from: &str, to: &str) -> Option<&Direction> {
         // Built for the look-up: this happens only while there are faults.
         self.directions.get(&(from.to_owned(), to.to_owned()))

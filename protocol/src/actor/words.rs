@@ -120,6 +120,26 @@ pub enum Word {
 }
 
 impl Word {
+    /// What [`Word::name`] can be, in the order of the definition.
+    pub const NAMES: [&'static str; 16] = [
+        "CreateActor",
+        "ActorCreated",
+        "WatchActor",
+        "UnwatchActor",
+        "ActorStatus",
+        "FindActor",
+        "ActorFound",
+        "KillActor",
+        "ActorOutOfScope",
+        "StartActor",
+        "ActorStarted",
+        "StopActor",
+        "ActorEnded",
+        "SaveActor",
+        "ActorSaved",
+        "CallActor",
+    ];
+
     /// The method name that scenario files use in `rpc = { method = ... }`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,7 @@
 //! The names of all messages, as serde knows them: a list by hand would go stale.
 
 use super::Message;
+use crate::actor::Word;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor, value::Error};
 
 /// A source of no data, which remembers what it was asked for.
@@ -29,19 +30,26 @@ impl<'de> Deserializer<'de> for Asked<'_> {
     }
 }
 
+/// The variants of an enum.
+fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
+    let mut names: &[&str] = &[];
+    // It fails by construction; what matters is what was asked for.
+    let _ = T::deserialize(Asked(&mut names));
+    names
+}
+
 impl Message {
-    /// What [`Message::name`] can be, in the order of the definition.
-    pub fn names() -> &'static [&'static str] {
-        let mut names: &[&str] = &[];
-        // It fails by construction; what matters is what was asked for.
-        let _ = Message::deserialize(Asked(&mut names));
-        names
+    /// What [`Message::name`] can be, in the order of the definition: words about actors go by names of their own.
+    pub fn names() -> impl Iterator<Item = &'static str> + Clone {
+        let plain = variants::<Message>().iter().copied().filter(|name| *name != "Actor");
+        plain.chain(Word::NAMES)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::ActorId;
     use crate::{Attempt, Incarnation, LeaseId, TaskId};
 
     #[test]
@@ -51,8 +59,18 @@ mod tests {
         let cancel = Message::CancelTask { task, attempt: Attempt(1), recursive: false };
         let some = [Message::Leave, Message::LeaseGranted(lease), cancel];
         for message in some {
-            assert!(Message::names().contains(&message.name()), "{}", message.name());
+            assert!(Message::names().any(|name| name == message.name()), "{}", message.name());
         }
-        assert!(Message::names().contains(&"PushTask"));
+        assert!(Message::names().any(|name| name == "PushTask"));
+    }
+
+    #[test]
+    fn words_about_actors_have_names_of_their_own() {
+        assert!(!Message::names().any(|name| name == "Actor"), "no message calls itself that");
+        let actor = ActorId(TaskId { owner: Incarnation::new(1, 1), seq: 1 });
+        for word in [Word::Watch(actor), Word::Unwatch(actor), Word::OutOfScope(actor)] {
+            assert!(Word::NAMES.contains(&Message::Actor(word).name()));
+        }
+        assert_eq!(Word::NAMES.len(), variants::<Word>().len());
     }
 }

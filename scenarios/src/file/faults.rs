@@ -3,7 +3,7 @@
 use super::model::{DiskChange, Fault, Goal, Name, PlannedFault, Trigger};
 use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
-use super::{OneOrMany, STORE, links, node, results};
+use super::{OneOrMany, links, node, probes, results};
 use mobula_sim::DiskDamage;
 
 /// A fault verb: its word, and how the rest is read.
@@ -28,7 +28,7 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "loss", read: links::loss },
     FaultVerb { word: "rpc", read: links::rpc },
     FaultVerb { word: "clock_jump", read: links::clock_jump },
-    FaultVerb { word: "add_node", read: |table| node(table.need("add_node")?, STORE).map(Fault::AddNode) },
+    FaultVerb { word: "add_node", read: |table| node(table.need("add_node")?).map(Fault::AddNode) },
     FaultVerb { word: "evict", read: evict },
     FaultVerb { word: "shrink_store", read: shrink_store },
     FaultVerb { word: "disk_full", read: |table| Ok(Fault::Disk(table.need("disk_full")?, DiskChange::Full)) },
@@ -78,10 +78,13 @@ fn corrupt_spill(table: &mut Table<'_>) -> Result<Fault> {
 pub(super) fn planned(item: Item<'_>) -> Result<PlannedFault> {
     let mut table = Table::of(item)?.called("`[[fault]]`");
     let line = table.line;
-    let trigger = match (table.get("at")?, table.get::<Item<'_>>("when")?, table.get::<String>("probe")?) {
+    let trigger = match (table.get("at")?, table.get::<Item<'_>>("when")?, table.get::<Item<'_>>("probe")?) {
         (Some(time), None, None) => Some(Trigger::At(time)),
         (None, Some(item), None) => Some(trigger(item)?),
-        (None, None, Some(site)) => Some(Trigger::Probe { site, nth: table.or("nth", 1)? }),
+        (None, None, Some(site)) => {
+            let site = results::word(site, "probe", probes::PROBES)?;
+            Some(Trigger::Probe { site, nth: table.or("nth", 1)? })
+        }
         (None, None, None) => None,
         _ => return Err(table.error("a fault has one of `at`, `when` and `probe`")),
     };

@@ -9,6 +9,7 @@ mod dataset;
 mod faults;
 mod links;
 mod model;
+mod probes;
 mod results;
 mod source;
 mod stream;
@@ -36,6 +37,12 @@ use toml::de::DeTable;
 /// The words of all fault verbs.
 pub(crate) fn fault_words() -> impl Iterator<Item = &'static str> {
     faults::VERBS.iter().map(|verb| verb.word)
+}
+
+/// The words of all verbs.
+#[cfg(test)]
+pub(crate) fn words() -> impl Iterator<Item = &'static str> {
+    verbs::VERBS.iter().map(|verb| verb.word).chain(fault_words())
 }
 
 /// The store of a node of which the file does not say otherwise.
@@ -121,7 +128,7 @@ impl Read<'_> for World {
 fn cluster(mut table: Table<'_>) -> Result<Cluster> {
     let store = table.or("store", STORE)?;
     let items: Vec<Item<'_>> = table.need("nodes")?;
-    let nodes = items.into_iter().map(|item| node(item, store)).collect::<Result<Vec<_>>>()?;
+    let nodes = items.into_iter().map(node).collect::<Result<Vec<_>>>()?;
     if nodes.is_empty() {
         return Err(table.error("`nodes` needs at least one node"));
     }
@@ -133,7 +140,7 @@ fn cluster(mut table: Table<'_>) -> Result<Cluster> {
         link.finish()?;
     }
     table.finish()?;
-    Ok(Cluster { nodes, latency, bandwidth })
+    Ok(Cluster { nodes, store, latency, bandwidth })
 }
 
 /// Bytes a second, with or without the `/s`.
@@ -147,12 +154,12 @@ impl Read<'_> for Rate {
 }
 
 /// A node of a cluster, or one to be added.
-fn node(item: Item<'_>, store: ByteSize) -> Result<Node> {
+fn node(item: Item<'_>) -> Result<Node> {
     let mut table = Table::of(item)?.called("a node");
     let name: Name = table.need("name")?;
     let resources = resources(&mut table, 1.0)?;
     let labels = table.or("labels", Labels::new())?;
-    let store = table.or("store", store)?;
+    let store = table.get("store")?;
     table.finish()?;
     Ok(Node { name, resources, labels, store })
 }

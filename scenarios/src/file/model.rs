@@ -40,6 +40,8 @@ pub struct Scenario {
 pub struct Cluster {
     /// Its nodes.
     pub nodes: Vec<Node>,
+    /// The capacity of the store of every node that does not say otherwise, also of those added later.
+    pub store: ByteSize,
     /// One-way latency of every link, in simulation.
     pub latency: Option<Nanos>,
     /// Bytes a second of every node's network card, in simulation.
@@ -55,8 +57,8 @@ pub struct Node {
     pub resources: Resources,
     /// Its free-form properties.
     pub labels: Labels,
-    /// The capacity of its store.
-    pub store: ByteSize,
+    /// The capacity of its store; if not said, that of the cluster.
+    pub store: Option<ByteSize>,
 }
 
 /// Settings of the runtime that a file may change.

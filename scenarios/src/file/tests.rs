@@ -30,8 +30,7 @@ fn every_example_of_the_readme_parses() {
         examples += 1;
     }
     assert!(examples >= 15, "only {examples} examples found");
-    let words = verbs::VERBS.iter().map(|verb| verb.word).chain(faults::VERBS.iter().map(|verb| verb.word));
-    for word in words {
+    for word in words() {
         assert!(readme.contains(&format!("{{ {word} = ")), "the README has no example of `{word}`");
     }
     for function in crate::tasks::FUNCTIONS {
@@ -152,8 +151,12 @@ fn the_rest_of_a_file_is_checked_too() {
         ),
         ("[[fault]]\nwhen = \"finished(x) >= 3\"\ndo = { kill = \"A\" }", "6: no task `x` here; there are none"),
         (
+            "[[fault]]\nprobe = \"transfer.resume\"\ndo = { kill = \"A\" }",
+            "6: unknown probe `transfer.resume`; did you mean `transfer.resumed`?",
+        ),
+        (
             "[[fault]]\nat = \"1s\"\ndo = { put = 1 }",
-            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, partition, heal, hold, \
+            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, drain, partition, heal, hold, \
              release_messages, slow_link, loss, rpc, clock_jump, add_node, evict, shrink_store, disk_full, \
              disk_errors, slow_disk, mend_disk, lose_spill, corrupt_spill",
         ),

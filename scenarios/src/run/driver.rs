@@ -1,5 +1,6 @@
 //! The driver: executes steps in order, planned faults beside them, and cleans up.
 
+use super::Options;
 use super::faults::Armed;
 use super::journal::Journal;
 use super::report::{Failure, PROGRESS};
@@ -29,6 +30,8 @@ pub(super) struct Driver {
     pub out: PathBuf,
     /// Stop when the event log has so many lines, and keep the state of every machine.
     pub until: Option<u64>,
+    /// The plan was drawn from a seed: see [`super::Options::drawn`].
+    pub drawn: bool,
     /// When the first step began.
     pub began: Nanos,
     pub state: Mutex<State>,
@@ -55,10 +58,20 @@ impl Driver {
         scenario: Arc<Scenario>,
         journal: Arc<Journal>,
         out: PathBuf,
-        until: Option<u64>,
+        options: &Options,
     ) -> Self {
-        let began = cluster.env().now();
-        Self { cluster, scenario, journal, out, until, began, state: Mutex::default(), announced: Arc::default() }
+        let (began, until, drawn) = (cluster.env().now(), options.until, options.drawn);
+        Self {
+            cluster,
+            scenario,
+            journal,
+            out,
+            until,
+            drawn,
+            began,
+            state: Mutex::default(),
+            announced: Arc::default(),
+        }
     }
 
     pub fn context(&self) -> &Context {
@@ -111,6 +124,7 @@ impl Driver {
             Either::Right((injected, steps)) => {
                 injected?;
                 steps.await?;
+                self.no_fault_left(&armed)?;
             }
         }
         drop(armed);

@@ -38,14 +38,21 @@ impl Driver {
         planned.map(armed).collect()
     }
 
-    /// A fault that never happens makes its scenario say nothing.
+    /// A fault that never happens makes its scenario say nothing. (Of calls, in a plan drawn blindly, it may.)
     pub fn no_fault_left(&self, armed: &[Armed<'_>]) -> Result<(), Failure> {
-        match armed.iter().find(|armed| !armed.fired.load(Ordering::Relaxed)) {
-            None => Ok(()),
-            Some(armed) => {
-                let message = format!("the steps were over before the fault came: {}", armed.fault.trigger);
-                Err(Failure::new("fault", message).at(&self.scenario.file, armed.fault.line))
+        let over = "the steps were over before";
+        if let Some(armed) = armed.iter().find(|armed| !armed.fired.load(Ordering::Relaxed)) {
+            let message = format!("{over} the fault came: {}", armed.fault.trigger);
+            return Err(Failure::new("fault", message).at(&self.scenario.file, armed.fault.line));
+        }
+        match self.cluster.unmet_rpc_faults().first() {
+            Some(unmet) if !self.drawn => {
+                let failure = Failure::new("fault", format!("{over} so many calls met the rpc fault {unmet}"));
+                let mut planned = self.scenario.faults.iter().flat_map(|fault| &fault.actions);
+                let place = planned.find(|(_, fault)| matches!(fault, Fault::Rpc { fault, .. } if fault == unmet));
+                Err(place.map_or(failure.clone(), |(line, _)| failure.at(&self.scenario.file, *line)))
             }
+            _ => Ok(()),
         }
     }
 
@@ -125,7 +132,7 @@ impl Driver {
             Fault::Rpc { fault, .. } => cluster.inject(fault.clone()).await.map(|()| "armed"),
             Fault::ClockJump { node, nanos } => cluster.clock_jump(&node.text, *nanos).await.map(|()| "moved"),
             Fault::AddNode(node) => {
-                cluster.add_node(node_spec(node)).await?;
+                cluster.add_node(node_spec(&self.scenario, node)).await?;
                 cluster.joined(&[&node.name.text]).await.map(|()| "joined")
             }
             Fault::Evict { object, node, force } => {

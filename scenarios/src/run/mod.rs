@@ -53,13 +53,26 @@ pub struct Options {
     pub until: Option<u64>,
     /// From this event on, other dice: those of this seed; simulated worlds only.
     pub branch: Option<(u64, u64)>,
+    /// The plan was drawn from a seed and knows nothing of its run: faults of calls that met none are no failure.
+    pub drawn: bool,
 }
 
 impl Default for Options {
     /// The simulator of this build, seed 0, lines for people.
     fn default() -> Self {
         let RunOptions { world, seed, program, .. } = RunOptions::default();
-        Self { world, seed, out: None, json: false, trace: None, program, quiet: false, until: None, branch: None }
+        Self {
+            world,
+            seed,
+            out: None,
+            json: false,
+            trace: None,
+            program,
+            quiet: false,
+            until: None,
+            branch: None,
+            drawn: false,
+        }
     }
 }
 
@@ -153,9 +166,9 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     let journal = Arc::new(Journal::new(options));
     journal.begin(&scenario, options);
     let (plan, told) = (Arc::new(scenario), journal.clone());
-    let (shared, until) = (plan.clone(), options.until);
+    let (shared, chosen) = (plan.clone(), options.clone());
     let run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
-        Driver::new(cluster, shared, told, out, until).play(bound).await
+        Driver::new(cluster, shared, told, out, &chosen).play(bound).await
     });
     let lines = run.lines.clone();
     let mut report = Report::of(&plan, options, run);
@@ -215,7 +228,7 @@ fn from_the_beginning(scenario: &Scenario) -> Vec<RpcFault> {
 fn spec(scenario: &Scenario) -> ClusterSpec {
     let (file, defaults, link) = (&scenario.settings, ClusterSettings::default(), LinkSpec::default());
     ClusterSpec {
-        nodes: scenario.cluster.nodes.iter().map(node_spec).collect(),
+        nodes: scenario.cluster.nodes.iter().map(|node| node_spec(scenario, node)).collect(),
         settings: ClusterSettings {
             health_period: file.health_period.unwrap_or(defaults.health_period),
             health_timeout: file.health_timeout.unwrap_or(defaults.health_timeout),
@@ -235,12 +248,13 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
     }
 }
 
-fn node_spec(node: &file::Node) -> NodeSpec {
+/// A node of the cluster, or one that is added later.
+fn node_spec(scenario: &Scenario, node: &file::Node) -> NodeSpec {
     NodeSpec {
         name: node.name.text.clone(),
         resources: node.resources.clone(),
         labels: node.labels.clone(),
-        store: node.store,
+        store: node.store.unwrap_or(scenario.cluster.store),
     }
 }
 

@@ -10,7 +10,10 @@ pub(super) fn heading(scenario: &Scenario, options: &Options) {
     if let Some(source) = &scenario.source {
         println!("  from {source}");
     }
-    let node = |node: &crate::file::Node| format!("{} ({}, store {})", node.name.text, node.resources, node.store);
+    let node = |node: &crate::file::Node| {
+        let store = node.store.unwrap_or(scenario.cluster.store);
+        format!("{} ({}, store {store})", node.name.text, node.resources)
+    };
     let nodes: Vec<String> = scenario.cluster.nodes.iter().map(node).collect();
     println!("  {} seed {}: {}", options.world, options.seed, nodes.join("; "));
 }

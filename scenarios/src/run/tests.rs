@@ -14,18 +14,21 @@ fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Plays a file of these steps on the nodes A and B.
-fn play_steps(steps: &str, rest: &str) -> Report {
-    let text = format!(
+/// A file of these steps on the nodes A and B.
+fn text_of(steps: &str, rest: &str) -> String {
+    format!(
         "name = \"test\"\nsteps = [\n{steps}\n]\n{rest}\n[cluster]\nnodes = [{{ name = \"A\" }}, {{ name = \"B\" }}]\n"
-    );
-    play(file::parse("test.toml", &text).expect("the file is right"), &quiet(1))
+    )
 }
 
-#[test]
-fn every_catalogue_file_passes_in_the_simulator() {
+fn play_steps(steps: &str, rest: &str) -> Report {
+    play(file::parse("test.toml", &text_of(steps, rest)).expect("the file is right"), &quiet(1))
+}
+
+/// Plays all files of a directory; those that do not end as they say.
+fn not_as_said(directory: &str) -> Vec<String> {
     let mut wrong = Vec::new();
-    for report in run_path(&here("catalogue"), &quiet(1)) {
+    for report in run_path(&here(directory), &quiet(1)) {
         let as_said = match report.known_failing {
             None => report.outcome == Outcome::Passed,
             // One that passes now must lose its mark.
@@ -35,6 +38,18 @@ fn every_catalogue_file_passes_in_the_simulator() {
             wrong.push(format!("{}: {:?} {:?}", report.name, report.outcome, report.failure));
         }
     }
+    wrong
+}
+
+#[test]
+fn every_catalogue_file_passes_in_the_simulator() {
+    let wrong = not_as_said("catalogue");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_was_repaired_once_stays_repaired() {
+    let wrong = not_as_said("regressions");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -52,6 +67,10 @@ fn the_main_job_gives_the_expected_answers() {
 
 #[test]
 fn every_verb_works_once() {
+    let text = std::fs::read_to_string(here("verbs.toml")).expect("the file is there");
+    for word in file::words() {
+        assert!(text.contains(&format!("{{ {word} = ")), "verbs.toml has no `{word}`");
+    }
     let report = run_file(&here("verbs.toml"), &quiet(1));
     assert_eq!((report.outcome, &report.failure), (Outcome::Passed, &None));
 }
@@ -141,6 +160,29 @@ fn a_fault_that_never_comes_fails_the_run() {
     let failure = report.failure.expect("a failure");
     assert_eq!(failure.step.as_deref(), Some("test.toml:5"));
     assert_eq!(failure.message, "the steps were over before the fault came: when 2 of x are finished");
+}
+
+#[test]
+fn a_fault_of_calls_that_too_few_calls_meet_fails_the_run() {
+    let steps = "{ submit = \"echo\", args = [1], as = \"x\" }, { get = \"x\" },";
+    let fault = "[[fault]]\ndo = { rpc = { kind = \"duplicate\", method = \"PushTask\", nth = 1, count = 2 } }";
+    let failure = play_steps(steps, fault).failure.expect("a failure");
+    assert_eq!(failure.step.as_deref(), Some("test.toml:6"));
+    assert!(failure.message.starts_with("the steps were over before so many calls met the rpc fault"), "{failure:?}");
+    let once = fault.replace("count = 2", "count = 1");
+    assert_eq!(play_steps(steps, &once).outcome, Outcome::Passed);
+    let scenario = file::parse("test.toml", &text_of(steps, fault)).expect("the file is right");
+    assert_eq!(play(scenario, &Options { drawn: true, ..quiet(1) }).outcome, Outcome::Passed);
+}
+
+#[test]
+fn a_node_that_is_added_has_the_store_of_the_cluster() {
+    let text = "name = \"test\"\nsteps = [{ add_node = { name = \"C\" } }]\n[cluster]\nstore = \"30MB\"\n\
+                nodes = [{ name = \"A\" }, { name = \"B\", store = \"20MB\" }]";
+    let scenario = file::parse("test.toml", text).expect("the file is right");
+    let file::Action::Fault(file::Fault::AddNode(added)) = &scenario.steps[0].action else { panic!("{scenario:?}") };
+    let stores = scenario.cluster.nodes.iter().chain([added]).map(|node| node_spec(&scenario, node).store.0);
+    assert_eq!(stores.collect::<Vec<_>>(), [30_000_000, 20_000_000, 30_000_000]);
 }
 
 #[test]

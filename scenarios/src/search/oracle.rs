@@ -7,6 +7,7 @@ use crate::run::{Failure, Options, Outcome, Report, play};
 ///
 /// `file` names the document in messages; its directory is where input paths begin.
 pub fn play_twice(document: &Document, file: &str, options: &Options) -> Report {
+    let options = &Options { drawn: true, ..options.clone() };
     let mut report = match document.scenario(file) {
         Ok(scenario) => play(scenario, options),
         Err(why) => return Report::refused(file.as_ref(), options, why.to_string()),

@@ -96,6 +96,7 @@ pub static FUNCTIONS: &[Function] = functions! {
     read_inside(X);
     read_later(X, param("time", Kind::Time));
     cancel_inside(X);
+    free_inside(X);
     random_size(seed());
     nondeterministic(bytes());
     allocate(bytes());

@@ -56,3 +56,20 @@ fn the_text_of_a_fault_reads_back() {
     assert_eq!(refused("kind=delay,often=3"), "a fault of calls has no `often`");
     assert_eq!(refused("kind=delay,nth=x"), "`nth=x` cannot be read");
 }
+
+#[test]
+fn a_fault_with_a_count_is_unmet_until_so_many_calls_met_it() {
+    let faults = RpcFaults::default();
+    let fault = RpcFault { nth: 2, count: Some(2), ..RpcFault::new(RpcFaultKind::Duplicate) };
+    faults.inject(1, fault.clone());
+    faults.inject(1, RpcFault { count: None, ..fault.clone() });
+    faults.inject(1, RpcFault { probability: 0.5, ..fault.clone() });
+    for unmet in [1, 1, 0] {
+        faults.fate("A", "B", std::iter::empty());
+        assert_eq!(faults.unmet(), vec![fault.clone(); unmet]);
+    }
+    let never = RpcFault { method: Some("Drain".to_owned()), ..fault };
+    faults.inject(1, never.clone());
+    faults.clear();
+    assert_eq!(faults.unmet(), [never]);
+}
