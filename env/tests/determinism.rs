@@ -55,8 +55,9 @@ fn run(seed: u64) -> SimReport<()> {
 }
 
 #[test]
+#[ignore = "what the child processes of the next test run"]
 fn one_run_for_the_parent() {
-    let Ok(seed) = std::env::var(SEED) else { return };
+    let seed = std::env::var(SEED).expect("the parent names the seed");
     let report = run(seed.parse().expect("a number"));
     report.outcome.expect("the scenario completes");
     for line in &report.lines {
@@ -69,7 +70,7 @@ fn one_run_for_the_parent() {
 fn in_a_process(seed: u64) -> Vec<String> {
     let exe = std::env::current_exe().expect("the path of this test");
     let output = Command::new(exe)
-        .args(["--exact", CHILD, "--nocapture", "--test-threads=1"])
+        .args(["--ignored", "--exact", CHILD, "--nocapture", "--test-threads=1"])
         .env(SEED, seed.to_string())
         .output()
         .expect("the child runs");

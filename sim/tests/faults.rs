@@ -86,20 +86,27 @@ fn messages_of_the_dead_are_refused_and_counted() {
 
 #[test]
 fn held_slow_and_lossy_links_and_wrong_clocks_change_no_answer() {
+    let undisturbed = passed(3, Vec::new(), false, Trouble::None).virtual_time;
     for beside in [Trouble::Hold, Trouble::SlowLink, Trouble::Loss, Trouble::ClockJump] {
-        passed(3, Vec::new(), false, beside);
+        let report = passed(3, Vec::new(), false, beside);
+        let (took, lost) = (report.virtual_time, report.probes.get("rpc-fault").copied().unwrap_or_default());
+        match beside {
+            Trouble::Hold => assert!(took >= Nanos::millis(300), "{took}: nothing waited for what was held"),
+            Trouble::SlowLink => assert!(took > undisturbed, "{took}, and {undisturbed} without"),
+            Trouble::Loss => assert!(lost > 0, "no call was lost"),
+            Trouble::None | Trouble::ClockJump => {}
+        }
     }
 }
 
 #[test]
 fn unlikely_paths_change_no_answer_and_some_are_taken() {
-    let reports = [1, 2, 3, 4, 5, 6].map(|seed| passed(seed, Vec::new(), true, Trouble::None));
+    let reports: Vec<_> = (1..=16).map(|seed| passed(seed, Vec::new(), true, Trouble::None)).collect();
     // A quarter of the sites are armed in a run.
     for site in ["exchange.late", "fetch.late", "node.short-turn"] {
         let taken = reports.iter().filter(|report| report.probes.contains_key(site)).count();
-        assert!(taken < reports.len(), "{site} is taken in every run");
+        assert!((1..reports.len()).contains(&taken), "{site} is taken in {taken} of {} runs", reports.len());
     }
-    assert!(reports.iter().any(|report| report.probes.contains_key("exchange.late")), "no exchange was late");
 }
 
 #[test]

@@ -2,7 +2,6 @@ use super::*;
 use std::process::Command;
 
 /// Set in the child process of the determinism test.
-const CHILD: &str = "MOBULA_SCENARIO_CHILD";
 
 /// Lines are printed if `MOBULA_SHOW` is set.
 fn quiet(seed: u64) -> Options {
@@ -86,13 +85,11 @@ fn the_digest_depends_on_results_and_not_on_the_seed() {
     assert_ne!(other.digest, runs[0].digest);
 }
 
-/// Prints what the parent compares. Does nothing when it runs as a test of its own.
 #[test]
+#[ignore = "prints what the parent compares"]
 fn child_process() {
-    if std::env::var_os(CHILD).is_some() {
-        let report = run_file(&here("catalogue/A12.toml"), &Options { quiet: true, ..quiet(7) });
-        println!("CHILD {:?} {:?} {} {}", report.outcome, report.event_log_hash, report.events, report.digest);
-    }
+    let report = run_file(&here("catalogue/A12.toml"), &Options { quiet: true, ..quiet(7) });
+    println!("CHILD {:?} {:?} {} {}", report.outcome, report.event_log_hash, report.events, report.digest);
 }
 
 #[test]
@@ -100,8 +97,8 @@ fn child_process() {
 fn two_processes_have_one_event_log() {
     let child = || {
         let program = std::env::current_exe().expect("this program has a name");
-        let args = ["--exact", "run::tests::child_process", "--nocapture"];
-        let output = Command::new(program).args(args).env(CHILD, "1").output().expect("the child runs");
+        let args = ["--ignored", "--exact", "run::tests::child_process", "--nocapture"];
+        let output = Command::new(program).args(args).output().expect("the child runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let line = text.lines().find_map(|line| line.find("CHILD").map(|at| line[at..].to_owned()));
         line.unwrap_or_else(|| panic!("the child said: {text}{}", String::from_utf8_lossy(&output.stderr)))
