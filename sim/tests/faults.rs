@@ -28,7 +28,7 @@ async fn trouble(cluster: &Cluster, trouble: Trouble) -> Answer {
             cluster.env().sleep(Nanos::millis(300)).await;
             answer(cluster.release_messages("A", DRIVER).await)
         }
-        Trouble::SlowLink => answer(cluster.slow_link("A", "B", Nanos::millis(20)).await),
+        Trouble::SlowLink => answer(cluster.slow_link("B", DRIVER, Nanos::millis(20)).await),
         Trouble::Loss => answer(cluster.lose("B", DRIVER, 0.3).await),
         Trouble::ClockJump => {
             answer(cluster.clock_jump("A", 3_600_000_000_000).await)?;
