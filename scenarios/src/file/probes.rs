@@ -37,6 +37,7 @@ pub(super) const PROBES: &[&str] = &[
     "joined",
     "lease-end",
     "misaddressed",
+    "missed",
     "planted",
     "promote",
     "put",
