@@ -1,8 +1,6 @@
 use super::*;
 use std::process::Command;
 
-/// Set in the child process of the determinism test.
-
 /// Lines are printed if `MOBULA_SHOW` is set.
 fn quiet(seed: u64) -> Options {
     let out = std::env::temp_dir().join(format!("mobula-scenarios-{}-{seed}", std::process::id()));
