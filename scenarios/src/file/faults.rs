@@ -82,7 +82,7 @@ pub(super) fn planned(item: Item<'_>) -> Result<PlannedFault> {
         (Some(time), None, None) => Some(Trigger::At(time)),
         (None, Some(item), None) => Some(trigger(item)?),
         (None, None, Some(site)) => {
-            let site = results::word(site, "probe", probes::PROBES)?;
+            let site = results::word(site, "probe", &probes::probes().collect::<Vec<_>>())?;
             Some(Trigger::Probe { site, nth: table.or("nth", 1)? })
         }
         (None, None, None) => None,
