@@ -7,7 +7,7 @@ use crate::clock::Stopwatch;
 use crate::program::Effort;
 use crate::report::{Row, Unit};
 use crate::sample::Sample;
-use mobula_runtime::ByteSize;
+use mobula_runtime::{ByteSize, Tensor};
 use mobula_store::{Arena, codec};
 use pickle::Pickle;
 use serde::Serialize;
@@ -28,22 +28,26 @@ pub fn rows(effort: Effort) -> Vec<Row> {
     let repetitions = effort.of(20, 5);
     let pickle = Pickle::run(repetitions);
     let mut rows = Vec::new();
-    rows.extend(object("arrays", &objects::arrays(), repetitions, &pickle));
-    rows.extend(object("dict_arrays", &objects::dict_arrays(), repetitions, &pickle));
-    rows.extend(object("dict_sets", &objects::dict_sets(), repetitions, &pickle));
-    rows.extend(object("strings", &objects::strings(), repetitions, &pickle));
+    let (tensors, plain) = (objects::arrays::<Tensor<f64>>(), objects::arrays::<Vec<f64>>());
+    rows.extend(object("arrays", (&tensors, &plain), repetitions, &pickle));
+    let (tensors, plain) = (objects::dict_arrays::<Tensor<f64>>(), objects::dict_arrays::<Vec<f64>>());
+    rows.extend(object("dict_arrays", (&tensors, &plain), repetitions, &pickle));
+    let sets = objects::dict_sets();
+    rows.extend(object("dict_sets", (&sets, &sets), repetitions, &pickle));
+    let strings = objects::strings();
+    rows.extend(object("strings", (&strings, &strings), repetitions, &pickle));
     rows
 }
 
-/// Both rows of one object.
-fn object<T: Serialize + DeserializeOwned>(
+/// Both rows of one object: as our codec has it, and the same in types of the standard library.
+fn object<T: Serialize + DeserializeOwned, P: Serialize + DeserializeOwned>(
     name: &str,
-    value: &T,
+    (value, plain): (&T, &P),
     repetitions: usize,
     pickle: &Result<Pickle, String>,
 ) -> [Row; 2] {
     let theirs = pickle.as_ref().map_err(Clone::clone).and_then(|pickle| pickle.of(name));
-    let (ours, postcard) = (in_store(value, repetitions), with_postcard(value, repetitions));
+    let (ours, postcard) = (in_store(value, repetitions), with_postcard(plain, repetitions));
     let part = |part: &str, pick: fn(&Times) -> &Sample| {
         let measured = ours.as_ref().map(|times| pick(times).clone()).map_err(Clone::clone);
         let row = Row::new(format!("seed4.{name}.{part}"), Unit::Millis, measured);

@@ -3,18 +3,23 @@
 use mobula_runtime::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// An array of numbers as our codec has them, and as a format without tensors has them.
+pub trait Array: FromIterator<f64> {}
+impl Array for Tensor<f64> {}
+impl Array for Vec<f64> {}
+
 /// `np.random.randn(50000)`: elements and order of magnitude; no two are alike.
-fn array(seed: usize) -> Tensor<f64> {
+fn array<A: Array>(seed: usize) -> A {
     (0..50_000).map(|n| ((n * 7919 + seed * 104_729) % 100_003) as f64 / 25_000.0 - 2.0).collect()
 }
 
 /// `[np.random.randn(50000) for i in range(100)]`
-pub fn arrays() -> Vec<Tensor<f64>> {
+pub fn arrays<A: Array>() -> Vec<A> {
     (0..100).map(array).collect()
 }
 
 /// `{'weight-' + str(i): np.random.randn(50000) for i in range(100)}`
-pub fn dict_arrays() -> BTreeMap<String, Tensor<f64>> {
+pub fn dict_arrays<A: Array>() -> BTreeMap<String, A> {
     (0..100).map(|i| (format!("weight-{i}"), array(i))).collect()
 }
 
