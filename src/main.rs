@@ -10,6 +10,8 @@ mod mutants;
 mod replay;
 mod shrink;
 mod sweep;
+#[cfg(not(madsim))]
+mod why;
 
 use clap::{Args, Parser, Subcommand};
 use mobula_runtime::WorldKind;
@@ -52,6 +54,9 @@ enum What {
     /// Show what is in the object stores of a running cluster.
     #[cfg(not(madsim))]
     Memory(memory::MemoryArgs),
+    /// Say what a task of a running cluster waits for: arguments, room, or something that no node has.
+    #[cfg(not(madsim))]
+    Why(why::WhyArgs),
 }
 
 /// Where scenarios are played: flags of every command that plays them.
@@ -145,6 +150,8 @@ fn main() -> ExitCode {
         What::Mutants(args) => mutants::mutants(&args),
         #[cfg(not(madsim))]
         What::Memory(args) => memory::memory(&args),
+        #[cfg(not(madsim))]
+        What::Why(args) => why::why(&args),
         #[cfg(not(madsim))]
         What::Head(args) => ended(mobula_sim::child::head(&args)),
         #[cfg(not(madsim))]

@@ -1,7 +1,7 @@
 //! `mobula memory`: what is in the stores of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{ByteSize, Env, MemoryReport, Node, NodeSettings, RealConfig, Resources};
+use mobula_runtime::{ByteSize, Context, Env, MemoryReport, Node, NodeSettings, RealConfig, Resources};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -43,17 +43,29 @@ pub fn memory(args: &MemoryArgs) -> ExitCode {
 
 type Answers = Vec<(String, mobula_runtime::Result<MemoryReport>)>;
 
-/// Joins for a moment as a driver does: only a member knows the others.
 fn ask(address: &str) -> Result<Answers, Box<dyn std::error::Error>> {
-    let name = format!("memory-{}", std::process::id());
+    let (mut answers, me) = visit("memory", address, async |context| {
+        let me = context.incarnation();
+        context.cluster_memory().await.map(|answers| (answers, me))
+    })?;
+    answers.retain(|(_, answer)| answer.as_ref().map_or(true, |report| report.incarnation != me));
+    Ok(answers)
+}
+
+/// Asks a cluster something. Joins for a moment as a driver does: only a member knows the others.
+pub fn visit<T>(
+    what: &str,
+    address: &str,
+    question: impl AsyncFnOnce(&Context) -> mobula_runtime::Result<T>,
+) -> Result<T, Box<dyn std::error::Error>> {
+    let name = format!("{what}-{}", std::process::id());
     let real = Env::real(RealConfig { node: name.clone(), ..RealConfig::default() })?;
     let (resources, spill) = (Resources::none(), Vec::new());
-    let settings = NodeSettings { name: name.clone(), resources, store: OWN_STORE, spill, ..NodeSettings::default() };
+    let settings = NodeSettings { name, resources, store: OWN_STORE, spill, ..NodeSettings::default() };
     let node = real.block_on(Node::join(&real.env, address, settings))?;
-    let mut answers = real.block_on(node.context().cluster_memory())?;
-    answers.retain(|(node, _)| *node != name);
+    let answer = real.block_on(question(node.context()));
     real.kill();
-    Ok(answers)
+    Ok(answer?)
 }
 
 fn json(reports: &[MemoryReport]) -> String {

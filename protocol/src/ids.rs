@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A member of the cluster by name: the head gives each distinct node name one number, for ever.
@@ -48,6 +49,26 @@ pub struct TaskId {
     pub seq: u64,
 }
 
+impl FromStr for TaskId {
+    type Err = NotATask;
+
+    /// Reads what [`fmt::Display`] writes.
+    fn from_str(text: &str) -> Result<Self, NotATask> {
+        let read = || {
+            let (seq, owner) = text.strip_prefix('t')?.split_once("@n")?;
+            let (node, epoch) = owner.split_once('.')?;
+            let owner = Incarnation::new(node.parse().ok()?, epoch.parse().ok()?);
+            Some(Self { owner, seq: seq.parse().ok()? })
+        };
+        read().ok_or_else(|| NotATask(text.to_owned()))
+    }
+}
+
+/// A text that names no task.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no task; a task looks like t5@n2.7: task 5 of node 2 in its life 7")]
+pub struct NotATask(pub String);
+
 impl TaskId {
     /// The `index`-th return value of this task.
     pub const fn result(self, index: u32) -> ObjectId {
@@ -78,6 +99,24 @@ pub struct LeaseId {
     pub owner: OwnerId,
     /// The owner's counter of lease requests.
     pub seq: u64,
+}
+
+/// A placement group, named by its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId {
+    /// Who made it.
+    pub owner: OwnerId,
+    /// The owner's counter of groups.
+    pub seq: u64,
+}
+
+/// One of the reservations of a placement group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The group.
+    pub group: GroupId,
+    /// Which of its bundles, from 0.
+    pub index: u32,
 }
 
 /// The number of a task's execution attempt, from 1. A result is accepted only from the current attempt.
@@ -124,8 +163,34 @@ impl fmt::Display for LeaseId {
     }
 }
 
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "g{}@{}", self.seq, self.owner)
+    }
+}
+
+impl fmt::Display for Bundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.group, self.index)
+    }
+}
+
 impl fmt::Display for FunctionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_read_as_it_is_written() {
+        let task = TaskId { owner: Incarnation::new(2, 7), seq: 5 };
+        assert_eq!(task.to_string().parse(), Ok(task));
+        for wrong in ["", "5@n2.7", "t5@2.7", "t5@n2", "t@n2.7", "t5@n2.x", "o5:0@n2.7"] {
+            assert_eq!(wrong.parse::<TaskId>(), Err(NotATask(wrong.to_owned())));
+        }
     }
 }

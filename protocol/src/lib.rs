@@ -38,7 +38,9 @@ pub mod pull;
 pub mod sched;
 pub mod transfer;
 
-pub use ids::{Attempt, Epoch, FunctionId, Incarnation, LeaseId, NodeId, ObjectId, OwnerId, TaskId};
+pub use ids::{
+    Attempt, Bundle, Epoch, FunctionId, GroupId, Incarnation, LeaseId, NodeId, NotATask, ObjectId, OwnerId, TaskId,
+};
 pub use machine::{Machine, Violation};
 pub use map::Map;
 pub use message::{Credit, Located, Message, ResultPlace, TaskOutcome, TaskResult};

@@ -5,8 +5,8 @@ mod names;
 
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
-use crate::{Attempt, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
-use crate::{ByteSize, Nanos};
+use crate::{Attempt, Bundle, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
+use crate::{ByteSize, Nanos, Resources};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -120,6 +120,20 @@ pub enum Message {
     },
     /// Owner to node: I no longer need it, queued or granted. Idempotent.
     LeaseReturn(LeaseId),
+
+    /// Owner to node: set this aside for tasks of a placement group.
+    BundleReserve {
+        /// Its name.
+        bundle: Bundle,
+        /// How much.
+        resources: Resources,
+    },
+    /// Node to owner: done.
+    BundleReserved(Bundle),
+    /// Node to owner: there is no room.
+    BundleRefused(Bundle),
+    /// Owner to node: no longer; what runs in it ends. Idempotent.
+    BundleReturn(Bundle),
 
     /// Owner to node: run this under that lease.
     PushTask {
@@ -247,6 +261,10 @@ impl Message {
             Self::LeaseSpillback { .. } => "LeaseSpillback",
             Self::LeaseRefused { .. } => "LeaseRefused",
             Self::LeaseReturn(_) => "LeaseReturn",
+            Self::BundleReserve { .. } => "BundleReserve",
+            Self::BundleReserved(_) => "BundleReserved",
+            Self::BundleRefused(_) => "BundleRefused",
+            Self::BundleReturn(_) => "BundleReturn",
             Self::PushTask { .. } => "PushTask",
             Self::TaskStarted { .. } => "TaskStarted",
             Self::TaskItem { .. } => "TaskItem",

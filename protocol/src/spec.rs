@@ -1,7 +1,7 @@
 //! What a task is, in terms any language could write down (functions by name: decision D8), and how it can fail (D10).
 
 use crate::actor::{ActorDeath, ActorId};
-use crate::{ByteSize, FunctionId, Labels, ObjectId, Resources, TaskId};
+use crate::{ByteSize, FunctionId, GroupId, Labels, ObjectId, Resources, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -39,6 +39,23 @@ pub enum Placement {
     Labels(Labels),
     /// In this actor, as a call of one of its methods.
     Actor(ActorId),
+    /// Inside a placement group of the submitter: in one bundle, or in any. What the task needs is taken from there.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// Which bundle; `None` is any.
+        index: Option<u32>,
+    },
+}
+
+impl Placement {
+    /// The placement group it names, if it does.
+    pub fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Group { group, .. } => Some(*group),
+            _ => None,
+        }
+    }
 }
 
 /// Whose turn it is when there is not room for all.
@@ -214,6 +231,8 @@ pub enum TaskErrorKind {
     OutOfDisk,
     /// No live node can ever run it.
     Unschedulable,
+    /// The placement group it was to run in was removed.
+    GroupRemoved,
     /// No function of that name is compiled into the node that was to run it.
     UnknownFunction,
     /// The bytes are no value of the type asked for.

@@ -32,9 +32,10 @@ pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::{actor, task};
 pub use mobula_protocol::actor::{ActorDeath, ActorId};
 pub use mobula_protocol::owner::Counters;
+pub use mobula_protocol::sched::Strategy;
 pub use mobula_protocol::{
     Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
-    Retries, TaskErrorKind, UnreconstructableReason, Violation,
+    Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
 };
 pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
 pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
@@ -67,6 +68,7 @@ pub const PROBES: &[&str] = &[
     "gone",
     "got",
     "grant",
+    "group",
     "joined",
     "lease-end",
     "misaddressed",
@@ -77,12 +79,14 @@ pub const PROBES: &[&str] = &[
     "ref-",
     "rpc-fault",
     "send",
+    "set-aside",
     "skip",
     "spillback",
     "start",
     "stop",
     "stray",
     "submit",
+    "ungroup",
 ];
 
 /// What the calls between nodes are called: the methods of the wire, then the messages inside `Exchange`.

@@ -1,10 +1,11 @@
 //! How requests look as bytes: MessagePack of the protocol's own types, inside the one rpc service of `env`.
 //!
 //! `Join` carries a [`JoinRequest`] before a node has an identity, `Exchange` an [`Envelope`] of messages between two
-//! incarnations, `Memory` asks a node what is in its store. MessagePack, because another language can read it.
+//! incarnations; `Memory` asks a node what is in its store, `Why` what a task waits for. MessagePack, because another language can read it.
 
 use bytes::Bytes;
 use mobula_env::{RpcCode, RpcStatus};
+use mobula_protocol::TaskId;
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinError, JoinRequest, Joined};
 use serde::Serialize;
@@ -17,6 +18,9 @@ pub const EXCHANGE: &str = "Exchange";
 
 /// Method name of nothing to [`MemoryReport`](crate::MemoryReport): for people, from any process.
 pub const MEMORY: &str = "Memory";
+
+/// Method name of [`TaskId`] to what the node knows of what the task waits for, a text a fact: for people.
+pub const WHY: &str = "Why";
 
 /// What a join is answered with.
 pub type JoinAnswer = Result<Joined, JoinError>;
@@ -48,6 +52,8 @@ pub enum Request {
     Exchange(Envelope),
     /// What is in the store?
     Memory,
+    /// What does this task wait for?
+    Why(TaskId),
 }
 
 impl Request {
@@ -60,8 +66,9 @@ impl Request {
             JOIN => Ok(Self::Join(read(body)?)),
             EXCHANGE => Ok(Self::Exchange(read(body)?)),
             MEMORY => Ok(Self::Memory),
+            WHY => Ok(Self::Why(read(body)?)),
             other => {
-                let message = format!("no method `{other}`; there are `{JOIN}`, `{EXCHANGE}` and `{MEMORY}`");
+                let message = format!("no method `{other}`; there are `{JOIN}`, `{EXCHANGE}`, `{MEMORY}` and `{WHY}`");
                 Err(RpcStatus::new(RpcCode::NotFound, message))
             }
         }

@@ -2,7 +2,9 @@
 #![cfg(not(madsim))]
 
 use futures_util::StreamExt;
-use mobula_runtime::{Context, Embedded, EmbeddedNode, HeadSettings, Nanos, Result, TaskErrorKind, task};
+use mobula_runtime::{
+    Context, Embedded, EmbeddedNode, HeadSettings, Incarnation, Nanos, Result, TaskErrorKind, TaskId, task,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[task]
@@ -204,5 +206,27 @@ fn whoever_waits_for_the_next_of_many_hears_that_the_node_has_stopped() {
         }
         let error = items.pop().unwrap().unwrap_err();
         assert_eq!(error.kind, TaskErrorKind::Disconnected, "an end without an error would pass for all of them");
+    });
+}
+
+#[test]
+fn any_process_may_ask_what_a_task_waits_for() {
+    let cluster = cluster(&[("A", 1), ("B", 1)]);
+    let (a, b) = (cluster.context_of("A").unwrap(), cluster.context_of("B").unwrap());
+    cluster.block_on(async {
+        let stuck = double(1).resource("gpu", 1.0).label("needs a gpu").submit(a).unwrap();
+        let reader = double(&stuck).label("reads it").submit(a).unwrap();
+        let known = loop {
+            let known = b.why_task(stuck.id().task).await.unwrap();
+            if known.iter().any(|(_, line)| line.contains("no node has any gpu")) {
+                break known;
+            }
+            b.env().sleep(Nanos::millis(5)).await;
+        };
+        assert!(known.len() == 1 && known[0].0 == "A" && known[0].1.starts_with("needs a gpu"), "{known:?}");
+        let known = b.why_task(reader.id().task).await.unwrap();
+        assert!(known[0].1.contains(&format!("waits for {}", stuck.id())), "{known:?}");
+        let other = TaskId { owner: Incarnation::new(77, 77), seq: 1 };
+        assert_eq!(b.why_task(other).await.unwrap_err().kind, TaskErrorKind::OwnerDied);
     });
 }

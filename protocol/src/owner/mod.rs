@@ -372,6 +372,7 @@ impl Machine for Owner {
             Event::ForeignLocated { object, located } => self.foreign_located(object, located, out),
             Event::NodeDied(dead) => self.node_died(dead, out),
             Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),
+            Event::GroupRemoved(group) => self.group_removed(group, out),
             Event::Free(object) => self.free_by_hand(object, out),
             Event::WatchScope(object) => {
                 self.watched.insert(object);

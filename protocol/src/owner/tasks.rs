@@ -3,7 +3,7 @@
 use super::Owner;
 use super::arguments::Availability;
 use super::types::{Agenda, Counters, Effect, Object, Stage, Task};
-use crate::{Attempt, Incarnation, LeaseId, Located, TaskError, TaskErrorKind, TaskId, TaskSpec};
+use crate::{Attempt, GroupId, Incarnation, LeaseId, Located, TaskError, TaskErrorKind, TaskId, TaskSpec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -122,6 +122,24 @@ impl Owner {
 
     /// Ends a task that is not over: its results are errors at once, whatever its last attempt still does.
     pub(super) fn cancel(&mut self, id: TaskId, recursive: bool, out: &mut Vec<Effect>) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let error = TaskError::new(TaskErrorKind::Cancelled, format!("{} ({id}) was cancelled", task.spec.label));
+        self.end(id, recursive, error, out);
+    }
+
+    /// The tasks of a placement group that are not over can never run.
+    pub(super) fn group_removed(&mut self, group: GroupId, out: &mut Vec<Effect>) {
+        let belongs = |task: &Task| task.spec.class.placement.group() == Some(group) && task.stage != Stage::Finished;
+        let mut ended: Vec<TaskId> = self.tasks.iter().filter(|(_, task)| belongs(task)).map(|(id, _)| *id).collect();
+        ended.sort_unstable();
+        for id in ended {
+            let message = format!("{id}: its placement group, {group}, was removed");
+            self.end(id, true, TaskError::new(TaskErrorKind::GroupRemoved, message), out);
+        }
+    }
+
+    /// Ends a task that is not over with this error.
+    fn end(&mut self, id: TaskId, recursive: bool, error: TaskError, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         match task.stage {
             Stage::Finished => return,
@@ -132,7 +150,6 @@ impl Owner {
             }
         }
         task.cancelled = true;
-        let error = TaskError::new(TaskErrorKind::Cancelled, format!("{} ({id}) was cancelled", task.spec.label));
         self.fail_task(id, error, out);
     }
 

@@ -2,7 +2,7 @@
 
 use super::streams::Stream;
 use crate::{Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
-use crate::{TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use crate::{GroupId, TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -174,6 +174,8 @@ pub enum Event {
         /// Nor the tasks that it submitted.
         recursive: bool,
     },
+    /// A placement group is gone: tasks that belong into it fail, also those that run.
+    GroupRemoved(GroupId),
     /// The application frees the value by hand.
     Free(ObjectId),
     /// Say [`Effect::OutOfScope`] when this object of ours goes.

@@ -224,7 +224,7 @@ impl World {
                 }
                 local::Effect::Refuse { to, lease, why } => self.send(me, to, Message::LeaseRefused { lease, why }),
                 local::Effect::Ended { lease } => self.executor(n, executor::Event::LeaseEnded { lease }),
-                local::Effect::LoadChanged(_) => {}
+                local::Effect::Reserved { .. } | local::Effect::Unreserved { .. } | local::Effect::LoadChanged(_) => {}
             }
         }
     }

@@ -18,9 +18,10 @@
 //! | [`Policy`] | `HybridSchedulingPolicy` and its siblings, `LeasePolicy` | one pure function, seeded ties |
 //! | [`Dispatch`] | `NormalTaskSubmitter` | pipelined pushes, leases end after a term, ids are counters |
 //! | [`Local`] | `ClusterLeaseManager`, `LocalLeaseManager` | fair over owners, bounded hops, exact amounts |
+//! | [`Groups`] | `GcsPlacementGroupManager` | owned by their creator, reserved and used, nothing to persist |
 //! | [`Executor`] | `TaskReceiver`, `LeaseDependencyManager` | hands back what waits behind a blocked task |
 //!
-//! Guarantees over all four, checked by `closed_loop_tests.rs`: a task whose class some living node can satisfy is
+//! Guarantees over all, checked by `closed_loop_tests.rs`: a task whose class some living node can satisfy is
 //! executed in the end (I36); after every lease is returned each node is as free as at its start (I33); a lease is
 //! granted at most once in the whole cluster (I34); a request is spilled back at most [`MAX_HOPS`] times.
 
@@ -28,12 +29,14 @@
 mod closed_loop_tests;
 pub mod dispatch;
 pub mod executor;
+pub mod group;
 pub mod local;
 pub mod policy;
 mod types;
 
 pub use dispatch::{Dispatch, DispatchSettings};
 pub use executor::Executor;
+pub use group::{Groups, Strategy};
 pub use local::{Local, MAX_HOPS};
 pub use policy::{Candidate, Decision, Hybrid, Packed, Policy, Random, Request, Spread};
 pub use types::Refusal;

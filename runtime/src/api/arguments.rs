@@ -64,11 +64,17 @@ impl Arguments {
     pub fn resource(&mut self, resources: &mut Resources, name: &str, amount: f64) {
         match Amount::from_f64(amount) {
             Some(amount) => *resources = std::mem::take(resources).with(name, amount),
-            None if self.values.is_ok() => {
+            None => {
                 let message = format!("{amount} {name} is no amount");
-                self.values = Err(Error::new(TaskErrorKind::Unschedulable, message));
+                self.refuse(Error::new(TaskErrorKind::Unschedulable, message));
             }
-            None => {}
+        }
+    }
+
+    /// The description cannot be; the first such error counts.
+    pub fn refuse(&mut self, error: Error) {
+        if self.values.is_ok() {
+            self.values = Err(error);
         }
     }
 

@@ -133,6 +133,17 @@ impl<R> TaskCall<R> {
         self
     }
 
+    pub(super) fn placed(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Its submission will fail with this.
+    pub(super) fn refused(mut self, error: Error) -> Self {
+        self.args.refuse(error);
+        self
+    }
+
     /// Whose part of a full node it uses: groups share what there is in proportion to their weights (0 counts as 1).
     /// All tasks of a job, say, are one group. Tasks that it submits itself inherit this. Without it, everything that
     /// says nothing is one group of weight 1.

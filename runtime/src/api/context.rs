@@ -344,14 +344,6 @@ impl Context {
         }
     }
 
-    /// What the task that makes this object waits for, in words; none if it is over, or another process submitted it.
-    ///
-    /// # Errors
-    /// When the runtime is shut down.
-    pub async fn why<T>(&self, reference: &ObjectRef<T>) -> Result<Option<String>, Error> {
-        self.ask(|reply| Question::Why(reference.id().task, reply)).await
-    }
-
     /// Frees a value, whoever owns it, although references to it exist: reading them fails with `Freed` from now on.
     ///
     /// # Errors

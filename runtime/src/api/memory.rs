@@ -12,7 +12,7 @@ use mobula_store::{Departed, ObjectInfo, OwnerUsage, Table, Usage};
 use serde::{Deserialize, Serialize};
 
 /// How long another node may take to answer.
-const PATIENCE: Nanos = Nanos::secs(5);
+pub(super) const PATIENCE: Nanos = Nanos::secs(5);
 
 /// The memory of one node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +172,9 @@ impl Context {
         for member in members.filter(|member| member.incarnation.node != NodeId::HEAD) {
             let report = match member.incarnation == self.incarnation() {
                 true => self.memory().await,
-                false => remote(self.env(), &member.rpc).await.map_err(|why| silent(&member.name, &why)),
+                false => {
+                    remote(self.env(), &member.rpc).await.map_err(|why| unanswered(&member.name, "its memory", &why))
+                }
             };
             reports.push((member.name, report));
         }
@@ -187,6 +189,7 @@ async fn remote(env: &Env, address: &str) -> Result<MemoryReport, mobula_env::Rp
     wire::read(&reply).map_err(|status| mobula_env::RpcError::Status(status.code, status.message))
 }
 
-fn silent(node: &str, why: &mobula_env::RpcError) -> Error {
-    Error::new(TaskErrorKind::GetTimeout, format!("node `{node}` did not report its memory: {why}"))
+/// A node did not say `what`.
+pub(super) fn unanswered(node: &str, what: &str, why: &mobula_env::RpcError) -> Error {
+    Error::new(TaskErrorKind::GetTimeout, format!("node `{node}` did not report {what}: {why}"))
 }

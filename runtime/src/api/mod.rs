@@ -6,10 +6,12 @@ mod arguments;
 mod call;
 mod context;
 mod function;
+mod group;
 mod memory;
 mod ready;
 mod reference;
 mod stream;
+mod why;
 
 pub(crate) use actor::READY;
 pub use actor::{
@@ -24,6 +26,7 @@ pub(crate) use context::{Placed, Shared, gone, value_hash};
 pub use function::{
     Body, BoxFuture, Input, Items, Output, Outputs, Rest, TaskFunction, find, nearest, output_of, raised,
 };
+pub use group::PlacementGroup;
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;

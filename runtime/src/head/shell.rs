@@ -88,8 +88,8 @@ impl RpcService for Service {
                     self.inbox.send(Input::Join { request, reply }).map_err(|_| gone())?;
                     wire::write(&answer.await.map_err(|_| gone())?)
                 }
-                Request::Memory => {
-                    let message = "the head has no store; ask a node";
+                Request::Memory | Request::Why(_) => {
+                    let message = "the head has no store and no tasks; ask a node";
                     Err(RpcStatus::new(RpcCode::FailedPrecondition, message))
                 }
                 Request::Exchange(envelope) => {

@@ -116,11 +116,4 @@ impl Core {
         self.children.cancels.remove((task, attempt));
         self.children.of.remove(&(task, attempt));
     }
-
-    /// What a task of this process waits for, in words.
-    pub(super) fn why(&self, task: TaskId) -> Option<String> {
-        let why = self.owner.why(task)?;
-        let more = self.dispatch.why(task).map(|more| format!(": {more}"));
-        Some(why + &more.unwrap_or_default())
-    }
 }

@@ -9,6 +9,8 @@
 //!                 |              +--Start--> worker           +--Fetch--> another node's store
 //!                 +--TaskDone----+
 //!
+//!   Context --> Groups --BundleReserve--> Local (some nodes) --BundleReserved--> Groups --Group--> Dispatch
+//!
 //!   Context --> Owner --Enqueue--> Callers --Assign--> Owner --Call--> Host (the actor's node) --Run--> worker
 //! ```
 //! An arrow between two nodes is a [`Message`] over the [`Link`]; an arrow within a node, and a message to itself, is a call
@@ -19,6 +21,7 @@ use super::cancel::{Cancels, Children};
 use super::coverage::Coverage;
 use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
+use super::groups::Waiters;
 use super::holds::Holds;
 use super::stream::Credits;
 use super::words::{Ledger, Output};
@@ -27,7 +30,7 @@ use mobula_protocol::link::{self, Link};
 use mobula_protocol::member::{self, Joined, Member, View};
 use mobula_protocol::owner::{self, Owner};
 use mobula_protocol::pull::{self, BundleId, Pull};
-use mobula_protocol::sched::{Hybrid, Policy, dispatch, executor, local};
+use mobula_protocol::sched::{Groups, Hybrid, Policy, dispatch, executor, group, local};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, Labels, Machine, Message, Nanos, NodeId, ObjectId, Resources};
 use mobula_protocol::{TaskId, Violation};
 use std::collections::{BTreeMap, VecDeque};
@@ -59,6 +62,9 @@ pub struct Core {
     pub(super) link: Link,
     pub(super) local: local::Local,
     pub(super) dispatch: dispatch::Dispatch,
+    pub(super) groups: Groups,
+    /// Those who wait until a placement group is placed.
+    pub(super) waiters: Waiters,
     pub(super) executor: executor::Executor,
     pub(super) owner: Owner,
     pub(super) pull: Pull,
@@ -118,6 +124,7 @@ pub(super) struct Wires {
     pub link: Vec<link::Effect>,
     pub local: Vec<local::Effect>,
     pub dispatch: Vec<dispatch::Effect>,
+    pub groups: Vec<group::Effect>,
     pub executor: Vec<executor::Effect>,
     pub owner: Vec<owner::Effect>,
     pub pull: Vec<pull::Effect>,
@@ -169,6 +176,8 @@ impl Core {
             link: Link::new(link::LinkSettings::default()),
             local: local::Local::new(member, policy.clone(), birth.seed),
             dispatch: dispatch::Dispatch::new(me, policy, dispatch::DispatchSettings::default(), birth.seed),
+            groups: Groups::default(),
+            waiters: Waiters::new(),
             executor: executor::Executor::new(),
             owner: Owner::new(me).with_lineage_limit(birth.lineage),
             pull: Pull::new(me, capacity),
@@ -219,6 +228,7 @@ impl Core {
             self.dispatch.next_deadline(),
             self.pull.next_deadline(),
             self.local.next_deadline(),
+            self.groups.next_deadline(),
             self.objects.table().next_deadline(self.now),
         ];
         machines.into_iter().flatten().chain([self.next_heartbeat]).min().unwrap_or(self.next_heartbeat)
@@ -235,6 +245,7 @@ impl Core {
             objects: self.owner.objects(),
             tasks: self.owner.tasks(),
             pending: self.owner.pending(),
+            groups: self.groups.len() + self.local.reserved().count(),
             foreign: self.holds.len(),
             bundles: self.wishes.len(),
             actors: self.actors.host.actors() + self.actors.callers.actors(),
@@ -251,6 +262,7 @@ impl Core {
         self.link.check()?;
         self.local.check()?;
         self.dispatch.check()?;
+        self.groups.check()?;
         self.executor.check()?;
         self.owner.check()?;
         self.pull.check()?;

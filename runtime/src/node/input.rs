@@ -6,7 +6,7 @@ use crate::api::Placed;
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
 use mobula_protocol::pull::{self, FetchFailure};
-use mobula_protocol::sched::{dispatch, executor, local};
+use mobula_protocol::sched::{dispatch, executor, group, local};
 use mobula_protocol::{Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskId, TaskOutcome};
 use mobula_protocol::{ResultPlace, TaskResult, owner};
 use mobula_store::Region;
@@ -68,6 +68,7 @@ impl Core {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(node.is_some());
             }
+            Input::Group(group, input) => self.group_input(group, input),
             Input::Ask(question) => self.answer(question),
             Input::Received { envelope, reply } => self.received(envelope, reply),
             Input::Acked { to, seq, ack } => {
@@ -146,6 +147,9 @@ impl Core {
         }
         if due(self.dispatch.next_deadline()) {
             self.tell_dispatch(dispatch::Event::Tick);
+        }
+        if due(self.groups.next_deadline()) {
+            self.tell_groups(group::Event::Tick);
         }
         if due(self.pull.next_deadline()) {
             self.tell_pull(pull::Event::Tick);
@@ -261,6 +265,12 @@ impl Core {
             Message::LeaseRequest { lease, class, hops } => {
                 self.tell_local(local::Event::Request { from, lease, class, hops });
             }
+            Message::BundleReserve { bundle, resources } => {
+                self.tell_local(local::Event::Reserve { from, bundle, resources });
+            }
+            Message::BundleReturn(bundle) => self.tell_local(local::Event::Unreserve { bundle }),
+            Message::BundleReserved(bundle) => self.tell_groups(group::Event::Reserved { bundle, by: from }),
+            Message::BundleRefused(bundle) => self.tell_groups(group::Event::Refused { bundle, by: from }),
             Message::Drain => {
                 self.tell_local(local::Event::Drain);
                 // The others should know soon.
@@ -331,6 +341,9 @@ impl Core {
             }
             Question::Why(task, reply) => {
                 let _ = reply.send(self.why(task));
+            }
+            Question::Group(group, reply) => {
+                let _ = reply.send(self.group_state(group));
             }
             Question::Ledger(reply) => {
                 let _ = reply.send(self.ledger());

@@ -9,6 +9,7 @@ mod coverage;
 mod describe;
 mod follow;
 mod gets;
+mod groups;
 mod holds;
 mod input;
 mod memory;
@@ -20,6 +21,7 @@ mod worker;
 
 pub(crate) use actors::{ActorInput, KnownReply};
 pub(crate) use cancel::Cancels;
+pub use groups::GroupInput;
 pub use shell::Node;
 pub(crate) use shell::{Peers, REQUEST_TIMEOUT};
 pub(crate) use stream::Credits;

@@ -8,7 +8,7 @@ use mobula_protocol::actor::{ActorId, CallersEvent, HostEvent, Word};
 use mobula_protocol::link;
 use mobula_protocol::member::view::Effect as ViewEffect;
 use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
-use mobula_protocol::sched::{dispatch, executor, local};
+use mobula_protocol::sched::{dispatch, executor, group, local};
 use mobula_protocol::{
     Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, Placement, TaskError,
     TaskErrorKind,
@@ -39,6 +39,7 @@ impl Core {
         loop {
             let mut moved = route_all!(self, owner, owner_effect);
             moved |= route_all!(self, dispatch, dispatch_effect);
+            moved |= route_all!(self, groups, groups_effect);
             moved |= route_all!(self, local, local_effect);
             moved |= route_all!(self, executor, executor_effect);
             moved |= route_all!(self, pull, pull_effect);
@@ -170,6 +171,11 @@ impl Core {
                 self.log("spillback", format_args!("{lease} to {target}"));
                 self.send(to, Message::LeaseSpillback { lease, to: target });
             }
+            Effect::Reserved { to, bundle } => {
+                self.log("set-aside", format_args!("{bundle}"));
+                self.send(to, Message::BundleReserved(bundle));
+            }
+            Effect::Unreserved { to, bundle } => self.send(to, Message::BundleRefused(bundle)),
             Effect::Refuse { to, lease, why } => self.send(to, Message::LeaseRefused { lease, why }),
             Effect::Ended { lease } => {
                 self.log("lease-end", format_args!("{lease}"));
@@ -432,6 +438,7 @@ impl Core {
         view.nodes.retain(|node| node.member.incarnation.node != NodeId::HEAD);
         let view = Arc::new(view);
         self.tell_local(local::Event::View(view.clone()));
+        self.tell_groups(group::Event::View(view.clone()));
         self.tell_dispatch(dispatch::Event::View(view));
     }
 
@@ -456,6 +463,7 @@ impl Core {
         self.tell_owner(owner::Event::NodeDied(dead));
         self.tell_callers(CallersEvent::NodeDied(dead));
         self.tell_dispatch(dispatch::Event::NodeDied(dead));
+        self.tell_groups(group::Event::NodeDied(dead));
         self.cluster_changed();
         self.free_orphans(dead);
     }

@@ -24,6 +24,7 @@ use mobula_protocol::pull::FetchFailure;
 use mobula_protocol::{
     Attempt, Epoch, INLINE_TOTAL, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId, TaskErrorKind,
 };
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -193,6 +194,20 @@ struct Service {
     inbox: mpsc::UnboundedSender<Input>,
 }
 
+impl Service {
+    /// Answers with what the core says.
+    async fn ask<T: Serialize>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<Bytes, RpcStatus> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inbox.send(Input::Ask(question(reply)));
+        let answer = if sent.is_ok() { answer.await.ok() } else { None };
+        let stopped = || RpcStatus::new(RpcCode::Unavailable, "this node has stopped");
+        answer.ok_or_else(stopped).and_then(|answer| wire::write(&answer))
+    }
+}
+
 impl RpcService for Service {
     fn call(self: Arc<Self>, method: String, body: Bytes) -> BoxFuture<'static, Result<Bytes, RpcStatus>> {
         Box::pin(async move {
@@ -203,13 +218,8 @@ impl RpcService for Service {
                     let ack = if sent.is_ok() { ack.await.ok() } else { None };
                     ack.map_or_else(|| Err(RpcStatus::new(RpcCode::Unavailable, "this node has stopped")), wire::ack)
                 }
-                Request::Memory => {
-                    let (reply, report) = oneshot::channel();
-                    let sent = self.inbox.send(Input::Ask(Question::Memory(reply)));
-                    let report = if sent.is_ok() { report.await.ok() } else { None };
-                    let stopped = || RpcStatus::new(RpcCode::Unavailable, "this node has stopped");
-                    report.ok_or_else(stopped).and_then(|report| wire::write(&report))
-                }
+                Request::Memory => self.ask(Question::Memory).await,
+                Request::Why(task) => self.ask(|reply| Question::Why(task, reply)).await,
                 Request::Join(request) => {
                     let message = format!("`{}` asked a node to join; ask the head", request.name);
                     Err(RpcStatus::new(RpcCode::FailedPrecondition, message))

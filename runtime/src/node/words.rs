@@ -2,6 +2,7 @@
 
 use super::actors::{ActorInput, ActorOutput};
 use super::bulk::Addresses;
+use super::groups::GroupInput;
 use crate::Error;
 use crate::api::{MemoryReport, Placed};
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::ClusterView;
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, FetchFailure, Priority};
-use mobula_protocol::{Attempt, ByteSize, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
+use mobula_protocol::{Attempt, ByteSize, GroupId, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
 use mobula_protocol::{TaskId, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::spill::{Batch, FileName, Place, SpillFailure};
 use mobula_store::{Departed, Region, Usage};
@@ -91,6 +92,8 @@ pub enum Input {
     Free(ObjectId),
     /// The application wants a node to take no more work. Answered with whether there is such a node.
     Drain(String, oneshot::Sender<bool>),
+    /// The application wants something of a placement group.
+    Group(GroupId, GroupInput),
     /// The application asks something.
     Ask(Question),
 
@@ -218,8 +221,10 @@ pub enum Question {
     Copies(ObjectId, oneshot::Sender<Vec<String>>),
     /// Everything that waits here: for what, and since when.
     Waits(oneshot::Sender<Vec<String>>),
-    /// What a task of this process waits for; none if it is over.
-    Why(TaskId, oneshot::Sender<Option<String>>),
+    /// What this node knows of what a task waits for; nothing if it is over, or owned and executed elsewhere.
+    Why(TaskId, oneshot::Sender<Vec<String>>),
+    /// The names of the nodes of a placement group's bundles, or what it waits for; none if it was removed.
+    Group(GroupId, oneshot::Sender<Option<Result<Vec<String>, String>>>),
     /// The state of every machine, a line or more each.
     State(oneshot::Sender<Vec<String>>),
     /// What is left: see [`Ledger`].
@@ -242,6 +247,8 @@ pub struct Ledger {
     pub tasks: usize,
     /// Tasks that are not over.
     pub pending: usize,
+    /// Placement groups made here, and bundles set aside here.
+    pub groups: usize,
     /// References to other owners' objects.
     pub foreign: usize,
     /// Gets and task arguments under way.

@@ -99,7 +99,8 @@ async fn create<T: ActorType>(plan: Plan, context: Context) -> Result<Handle, Er
         init = init.resource(name, amount.0 as f64 / 10_000.0);
     }
     init = match &step.place {
-        Place::Any => init,
+        // The grammar refuses groups for actors.
+        Place::Any | Place::Group(..) => init,
         Place::On(node) => init.on(&node.text),
         Place::Prefer(node) => init.prefer(&node.text),
         Place::Labels(labels) => init.labels(labels.clone()),

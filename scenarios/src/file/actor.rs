@@ -1,7 +1,7 @@
 //! `actor`, `call` and `kill_actor`.
 
 use super::OneOrMany;
-use super::model::{ActorStep, CallStep, KillActor, Literal, Name};
+use super::model::{ActorStep, CallStep, KillActor, Literal, Name, Place};
 use super::resources;
 use super::source::{Result, hint};
 use super::submit::place;
@@ -21,11 +21,16 @@ pub(super) fn actor(table: &mut Table<'_>) -> Result<ActorStep> {
         let message = format!("`{name}` takes {} arguments, not {}", class.params, args.len());
         return Err(table.error(message));
     }
+    let place = place(table)?;
+    if let Place::Group(group, _) = &place {
+        let message = format!("an actor has no place in a group such as `{}`: only tasks do", group.text);
+        return Err(table.error(message));
+    }
     let step = ActorStep {
         class,
         name: table.need("as")?,
         args,
-        place: place(table)?,
+        place,
         resources: resources(table, 1.0)?,
         max_restarts: times(table, "max_restarts")?,
         max_task_retries: times(table, "max_task_retries")?,

@@ -15,6 +15,7 @@ struct Scope {
     nodes: Names,
     objects: Names,
     streams: Names,
+    groups: Names,
     actors: Names,
     datasets: Names,
 }
@@ -116,12 +117,15 @@ impl Checker<'_> {
                     _ => Ok(()),
                 }
             }
+            Action::Group(group) => self.define("placement group", &mut scope.groups, &group.name),
+            Action::Ready(ready) => self.known("placement group", &scope.groups, &ready.group),
             Action::Next(next) => {
                 self.known("generator", &scope.streams, &next.stream)?;
                 next.name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
             }
             Action::Release(names) => names.iter().try_for_each(|name| {
-                if scope.actors.remove(&name.text).or_else(|| scope.streams.remove(&name.text)).is_some() {
+                let others = [&mut scope.actors, &mut scope.streams, &mut scope.groups];
+                if others.into_iter().any(|names| names.remove(&name.text).is_some()) {
                     return Ok(());
                 }
                 self.known("object", &scope.objects, name)?;
@@ -155,6 +159,7 @@ impl Checker<'_> {
             scope.nodes.extend(branch.nodes);
             scope.objects.extend(branch.objects);
             scope.streams.extend(branch.streams);
+            scope.groups.extend(branch.groups);
             scope.actors.extend(branch.actors);
             scope.datasets.extend(branch.datasets);
         }
@@ -169,6 +174,9 @@ impl Checker<'_> {
         }
         if let Place::On(node) | Place::Prefer(node) = &submit.place {
             self.known("node", &scope.nodes, node)?;
+        }
+        if let Place::Group(group, _) = &submit.place {
+            self.known("placement group", &scope.groups, group)?;
         }
         let (what, names) = match submit.function.streams {
             true => ("generator", &mut scope.streams),

@@ -7,6 +7,7 @@ mod actor;
 mod check;
 mod dataset;
 mod faults;
+mod group;
 mod links;
 mod model;
 mod probes;
@@ -22,6 +23,7 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub use group::{GroupStep, Ready};
 pub use model::*;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};

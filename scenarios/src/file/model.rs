@@ -1,5 +1,6 @@
 //! What a scenario file says, typed and checked.
 
+use super::group::{GroupStep, Ready};
 use super::stream::Next;
 pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
@@ -123,6 +124,10 @@ pub enum Action {
     KillActor(KillActor),
     /// Get results.
     Get(Get),
+    /// Make a placement group.
+    Group(GroupStep),
+    /// Wait until a placement group is placed.
+    Ready(Ready),
     /// Take items from a generator.
     Next(Next),
     /// Wait for some of several results.
@@ -319,6 +324,8 @@ pub enum Place {
     Labels(Labels),
     /// Evenly over the nodes.
     Spread,
+    /// In a placement group, or in one of its bundles.
+    Group(Name, Option<u32>),
 }
 
 /// Get results.

@@ -111,12 +111,17 @@ pub(super) fn place(table: &mut Table<'_>) -> Result<Place> {
         None => None,
     };
     let strategy = strategy.map(|word| if word == "spread" { Place::Spread } else { Place::Any });
-    let mut given = [on, prefer, labels, strategy].into_iter().flatten();
+    let bundle = table.get("bundle")?;
+    let group = table.get("group")?.map(|group| Place::Group(group, bundle));
+    if bundle.is_some() && group.is_none() {
+        return Err(table.error("`bundle` goes with `group`"));
+    }
+    let mut given = [on, prefer, labels, strategy, group].into_iter().flatten();
     match (given.next(), given.next()) {
         (None, _) => Ok(Place::Any),
         (Some(place), None) => Ok(place),
         (Some(_), Some(_)) => {
-            Err(table.error("only one of `on`, `prefer`, `labels` and `strategy` can decide the place"))
+            Err(table.error("only one of `on`, `prefer`, `labels`, `strategy` and `group` can decide the place"))
         }
     }
 }

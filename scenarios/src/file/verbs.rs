@@ -3,7 +3,7 @@
 use super::model::{Action, Put, Step, Wait};
 use super::source::{Result, hint};
 use super::table::{Item, Table};
-use super::{OneOrMany, actor, dataset, faults, results, stream, submit};
+use super::{OneOrMany, actor, dataset, faults, group, results, stream, submit};
 use mobula_runtime::{ByteSize, Nanos};
 
 /// A verb: its word, and how the rest of its step is read.
@@ -24,6 +24,8 @@ pub(super) static VERBS: &[Verb] = &[
     Verb { word: "kill_actor", read: |table| actor::kill_actor(table).map(Action::KillActor) },
     Verb { word: "get", read: |table| results::get(table).map(Action::Get) },
     Verb { word: "wait", read: wait },
+    Verb { word: "group", read: group::group },
+    Verb { word: "ready", read: group::ready },
     Verb { word: "next", read: |table| stream::next(table).map(Action::Next) },
     Verb { word: "release", read: |table| names(table, "release").map(Action::Release) },
     Verb { word: "free", read: |table| names(table, "free").map(Action::Free) },

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use mobula_data::Dataset;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{Context, Nanos, ObjectRef, ObjectStream};
+use mobula_runtime::{Context, Nanos, ObjectRef, ObjectStream, PlacementGroup};
 use mobula_sim::{Cluster, NodeState, check};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ pub(super) struct State {
     pub objects: BTreeMap<String, Vec<ObjectRef<Value>>>,
     /// Taken out while a step waits for their next item.
     pub streams: BTreeMap<String, ObjectStream<Value>>,
+    /// Shared with the steps that wait for them.
+    pub groups: BTreeMap<String, Arc<PlacementGroup>>,
     pub actors: BTreeMap<String, Handle>,
     pub datasets: BTreeMap<String, Dataset>,
 }

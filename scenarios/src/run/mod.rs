@@ -10,6 +10,7 @@ mod compare;
 mod dataset;
 mod driver;
 mod faults;
+mod groups;
 mod journal;
 mod print;
 mod report;

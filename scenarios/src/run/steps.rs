@@ -40,6 +40,8 @@ impl Driver {
             Action::Call(call) => self.call_actor(call),
             Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
+            Action::Group(group) => self.make_group(group),
+            Action::Ready(ready) => self.ready(ready).await,
             Action::Next(next) => self.next(next).await,
             Action::Wait(wait) => self.wait(wait).await,
             Action::Release(names) => self.release(names),
@@ -113,6 +115,13 @@ impl Driver {
             Place::Prefer(node) => call.prefer(&node.text),
             Place::Labels(labels) => call.labels(labels.clone()),
             Place::Spread => call.spread(),
+            Place::Group(name, index) => {
+                let group = self.group(name)?;
+                match index {
+                    None => call.in_group(&group),
+                    Some(index) => call.in_bundle(&group, *index),
+                }
+            }
         };
         if let Some(times) = submit.max_retries {
             call = call.max_retries(times);
@@ -268,10 +277,11 @@ impl Driver {
 
     fn release(&self, names: &[Name]) -> Done {
         // Taken out of the lock before they are dropped.
+        let groups: Vec<_> = names.iter().filter_map(|name| self.state().groups.remove(&name.text)).collect();
         let streams: Vec<_> = names.iter().filter_map(|name| self.state().streams.remove(&name.text)).collect();
         let actors: Vec<_> = names.iter().filter_map(|name| self.state().actors.remove(&name.text)).collect();
         let dropped: Vec<_> = names.iter().filter_map(|name| self.state().objects.remove(&name.text)).collect();
-        let count: usize = streams.len() + actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
+        let count: usize = groups.len() + streams.len() + actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
         Ok(format!("{count} dropped"))
     }
 

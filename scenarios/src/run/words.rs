@@ -37,6 +37,11 @@ impl Display for Action {
                 write!(f, "wait for {} of {}", wait.count, list(&wait.objects, ObjectName::to_string))?;
                 wait.timeout.map_or(Ok(()), |timeout| write!(f, " within {timeout}"))
             }
+            Self::Group(group) => {
+                let bundles: Vec<String> = group.bundles.iter().map(|bundle| format!("[{bundle}]")).collect();
+                write!(f, "group {} of {}, {}", group.name.text, bundles.join(" "), group.strategy.name())
+            }
+            Self::Ready(ready) => write!(f, "ready {}", ready.group.text),
             Self::Next(next) => write!(f, "next {} of {}", next.count, next.stream.text),
             Self::Release(objects) => write!(f, "release {}", names(objects)),
             Self::Free(objects) => write!(f, "free {}", names(objects)),
@@ -73,6 +78,8 @@ impl Display for Submit {
                 write!(f, " where {}", labels.join(", "))
             }
             Place::Spread => f.write_str(" spread"),
+            Place::Group(group, None) => write!(f, " in {}", group.text),
+            Place::Group(group, Some(index)) => write!(f, " in {}[{index}]", group.text),
         }
     }
 }

@@ -6,9 +6,13 @@ use super::{Leak, nonzero};
 use crate::cluster::Cluster;
 use mobula_runtime::{Ledger, Question};
 
-/// Tasks that are not over.
+/// Tasks that are not over, actors, placement groups.
 pub(super) fn left(ledger: &Ledger) -> Vec<String> {
-    nonzero([(ledger.pending, "tasks not over"), (ledger.actors, "actors alive or called")])
+    nonzero([
+        (ledger.pending, "tasks not over"),
+        (ledger.actors, "actors alive or called"),
+        (ledger.groups, "groups or bundles"),
+    ])
 }
 
 /// Nodes that say they have less to give than they own, as the driver sees it.

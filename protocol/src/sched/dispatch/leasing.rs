@@ -1,6 +1,6 @@
 //! Asking for leases, and what becomes of them.
 
-use super::super::policy::{cluster_slots, mix};
+use super::super::policy::mix;
 use super::super::{Decision, Request};
 use super::*;
 use crate::TaskErrorKind;
@@ -74,7 +74,10 @@ impl Dispatch {
                 Decision::NoSuchNode(name) => self.missing(now, ix, name, out),
                 Decision::Leaving(name) => {
                     let why = format!("node {name}, the only one this task may run on, is draining");
-                    self.give_up(ix, &why, out);
+                    self.give_up(ix, TaskErrorKind::Unschedulable, &why, out);
+                }
+                Decision::GroupRemoved(group) => {
+                    self.give_up(ix, TaskErrorKind::GroupRemoved, &format!("placement group {group} was removed"), out);
                 }
             }
         }
@@ -87,8 +90,8 @@ impl Dispatch {
         if live == 0 {
             return 0;
         }
-        let view = &self.view;
-        let count = || usize::try_from(cluster_slots(view, &class.spec)).unwrap_or(usize::MAX);
+        let (groups, view) = (&self.groups, &self.view);
+        let count = || usize::try_from(groups::slots(groups, view, &class.spec)).unwrap_or(usize::MAX);
         let slots = *class.slots.get_or_insert_with(count);
         let left = slots.saturating_sub(class.held);
         if left > 0 || !class.asked.is_empty() {
@@ -106,6 +109,9 @@ impl Dispatch {
 
     fn pick(&self, ix: usize, seq: u64) -> Decision {
         let class = &self.classes[ix];
+        if let Some(group) = class.spec.placement.group() {
+            return self.pick_bundle(ix, group, seq);
+        }
         self.policy.pick(&Request {
             view: &self.view,
             class: &class.spec,
@@ -160,13 +166,13 @@ impl Dispatch {
             }
         };
         class.missing_since = None;
-        self.give_up(ix, &message, out);
+        self.give_up(ix, TaskErrorKind::Unschedulable, &message, out);
     }
 
     /// The tasks of a class can never run.
-    fn give_up(&mut self, ix: usize, why: &str, out: &mut Out) {
+    fn give_up(&mut self, ix: usize, kind: TaskErrorKind, why: &str, out: &mut Out) {
         while let Some(task) = self.classes[ix].queue.take(self.owner.node, &mut self.index) {
-            let error = TaskError::new(TaskErrorKind::Unschedulable, why);
+            let error = TaskError::new(kind, why);
             out.push(Effect::Unschedulable { task, error });
         }
     }
@@ -181,7 +187,7 @@ impl Dispatch {
         class.open.insert((0, lease.seq));
         class.held += 1;
         self.unseen.entry(by.node).or_default().give(&class.spec.resources);
-        if self.is_draining(by) {
+        if self.must_leave(lease.seq) {
             self.close(lease.seq, out);
         }
         self.drive(now, ix, out);
@@ -252,8 +258,7 @@ impl Dispatch {
             }
         }
         self.see_loads(&old);
-        let draining = |lease: &Lease| lease.held().is_some() && self.is_draining(lease.at);
-        let draining: Vec<_> = self.leases.iter().filter(|(_, lease)| draining(lease)).map(|(seq, _)| *seq).collect();
+        let draining: Vec<_> = self.leases.keys().copied().filter(|seq| self.must_leave(*seq)).collect();
         draining.into_iter().for_each(|seq| self.close(seq, out));
         for class in self.classes.iter_mut() {
             class.forgive();
@@ -370,9 +375,12 @@ impl Dispatch {
         is_dead(&self.dead, node)
     }
 
-    fn is_draining(&self, node: Incarnation) -> bool {
-        let found = self.view.nodes.binary_search_by_key(&node.node, |view| view.member.incarnation.node);
-        found.is_ok_and(|index| self.view.nodes[index].load.draining)
+    /// Whether a lease is held on a node that drains, and is not in a bundle, which stays usable there.
+    fn must_leave(&self, seq: u64) -> bool {
+        let Some(lease) = self.leases.get(&seq).filter(|lease| lease.held().is_some()) else { return false };
+        let found = self.view.nodes.binary_search_by_key(&lease.at.node, |view| view.member.incarnation.node);
+        let draining = found.is_ok_and(|index| self.view.nodes[index].load.draining);
+        draining && self.classes[lease.class].spec.placement.group().is_none()
     }
 }
 

@@ -31,6 +31,8 @@
 //!   takes no more tasks, so that other owners and classes get their turn (I36).
 //! - **Waiting is explained.** An infeasible task waits, [`Dispatch::why`] says for what. Only hard affinity to a node
 //!   that is dead or draining, or that has not existed for [`DispatchSettings::grace`], is an error.
+//! - **Placement groups.** A class that names a group asks where the group's usable bundles are, and nowhere else. When
+//!   the group is removed its queued tasks fail with `GroupRemoved`; the owner ends those that run.
 //! - A spillback to a node known as dead goes back to where it came from with its hops used up: granted or queued
 //!   (ray#63405).
 //!
@@ -46,16 +48,18 @@
 //! owner, a few hundred bytes each.
 
 mod class;
+mod groups;
 mod leasing;
 mod queue;
 #[cfg(test)]
 mod tests;
 
+use super::group::Placed;
 use super::{MAX_HOPS, Policy, Refusal};
 use crate::member::ClusterView;
 use crate::{
-    ByteSize, Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Resources, SchedulingClass, TaskError,
-    TaskId, Violation,
+    ByteSize, Epoch, GroupId, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Resources, SchedulingClass,
+    TaskError, TaskId, Violation,
 };
 use class::{Class, Classes};
 use leasing::{Lease, State};
@@ -152,6 +156,13 @@ pub enum Event {
         /// Whether it ran at all; false if it was handed back.
         started: bool,
     },
+    /// These bundles of a placement group are usable now; `None`: the group is gone, and what runs in it ends.
+    Group {
+        /// The group.
+        group: GroupId,
+        /// Its usable bundles.
+        bundles: Option<Vec<Placed>>,
+    },
     /// Membership declared this node dead. Its leases are forgotten; the owner knows which tasks to enqueue again.
     NodeDied(Incarnation),
     /// The deadline has come.
@@ -228,6 +239,8 @@ pub struct Dispatch {
     hungry: BTreeSet<usize>,
     timers: BTreeSet<(Nanos, Timer)>,
     view: Arc<ClusterView>,
+    /// The usable bundles of the placement groups there are.
+    groups: BTreeMap<GroupId, Vec<Placed>>,
     /// Asked for at nodes, and granted there but not in their load yet; the second part also in `unseen`.
     pending: BTreeMap<NodeId, Resources>,
     unseen: BTreeMap<NodeId, Resources>,
@@ -253,6 +266,7 @@ impl Dispatch {
             hungry: BTreeSet::new(),
             timers: BTreeSet::new(),
             view: Arc::default(),
+            groups: BTreeMap::new(),
             pending: BTreeMap::new(),
             unseen: BTreeMap::new(),
             names: BTreeSet::new(),
@@ -279,13 +293,22 @@ impl Dispatch {
         if let Some(stuck) = &class.stuck {
             return Some(stuck.clone());
         }
-        let asked = class.asked.iter().filter_map(|seq| self.leases.get(seq)).map(|lease| lease.at.to_string());
+        let asked = class.asked.iter().filter_map(|seq| self.leases.get(seq)).map(|lease| self.room_at(lease.at));
         let (name, held, asked) = (&class.spec.function, class.held, asked.collect::<Vec<_>>());
         let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
         Some(format!(
             "waits for a lease: {} tasks of {name} queued, {held} leases held, asked at {asked}",
             class.queue.live()
         ))
+    }
+
+    /// A node and what was free there when it last told its load.
+    fn room_at(&self, node: Incarnation) -> String {
+        let found = self.view.nodes.binary_search_by_key(&node.node, |view| view.member.incarnation.node);
+        match found.ok().map(|index| &self.view.nodes[index]) {
+            Some(view) => format!("{} ({} free of {})", view.member.name, view.load.available, view.member.total),
+            None => node.to_string(),
+        }
     }
 
     fn enqueue(
@@ -324,19 +347,23 @@ impl Dispatch {
 
     /// Everything a class can do now: assign, ask, and set its timers.
     fn drive(&mut self, now: Nanos, ix: usize, out: &mut Out) {
+        let mut over = Vec::new();
         while self.classes[ix].queue.live() > 0 {
             let home = self.classes[ix].queue.head_home(&self.index);
-            let Some(seq) = self.best_open(now, ix, home, out) else { break };
+            let Some(seq) = self.best_open(now, ix, home, &mut over) else { break };
             let Some(node) = self.leases.get(&seq).map(|lease| lease.at.node) else { break };
             let Some(task) = self.classes[ix].queue.take(node, &mut self.index) else { break };
             self.put(ix, seq, task, out);
         }
         self.ask(now, ix, out);
+        // After the request for its successor: else the node would give what is free to whoever else waits, whose turn
+        // it may not be (I36).
+        out.append(&mut over);
         self.note(now, ix);
     }
 
     /// The open lease of least load, or among the first few one at `home`, with room for one more task. Closes those
-    /// whose term is over on the way.
+    /// whose term is over on the way, which adds their returns to `out`.
     fn best_open(&mut self, now: Nanos, ix: usize, home: Option<NodeId>, out: &mut Out) -> Option<u64> {
         let depth = self.classes[ix].depth(self.settings.pipeline);
         loop {
@@ -452,6 +479,7 @@ impl Machine for Dispatch {
             Event::Finished { lease, task, spent, started } => {
                 self.finished(now, lease, task, started.then_some(spent), out);
             }
+            Event::Group { group, bundles } => self.group_changed(now, group, bundles, out),
             Event::NodeDied(node) => self.node_died(now, node, out),
             Event::Tick => self.tick(now, out),
         }

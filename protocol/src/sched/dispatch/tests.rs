@@ -211,7 +211,7 @@ fn infeasible_tasks_wait_and_say_why() {
     assert!(rig.enqueue(1, &f).is_empty());
     assert_eq!(rig.dispatch.why(task(1)).as_deref(), Some("needs 4 cpu; the largest node, N1, has 2"));
     assert_eq!(requested(&rig.step(Event::View(view(2, &[(1, 2, 2), (2, 4, 4)])))), [(2, 2, 0)]);
-    assert!(rig.dispatch.why(task(1)).is_some_and(|why| why.contains("asked at n2.2")));
+    assert!(rig.dispatch.why(task(1)).is_some_and(|why| why.contains("asked at N2 (")));
 }
 
 #[test]
@@ -267,4 +267,59 @@ fn a_million_queued_tasks_can_be_dequeued() {
     }
     assert!(out.is_empty() && dispatch.queued() == 0);
     dispatch.check().expect("invariants");
+}
+
+/// The usable bundles of a group: number, node, cpus.
+fn usable(group: GroupId, bundles: &[(u32, u32, u64)]) -> Event {
+    let bundles = bundles.iter().map(|(index, at, cpus)| (*index, node(*at), Resources::cpus(*cpus)));
+    Event::Group { group, bundles: Some(bundles.collect()) }
+}
+
+#[test]
+fn tasks_of_a_group_ask_where_its_bundles_are_and_fill_them() {
+    let mut rig = Rig::new(&[(1, 8, 8), (2, 8, 8), (3, 8, 8)]);
+    let group = GroupId { owner: ME, seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[]));
+    assert!(requested(&rig.enqueue(1, &f)).is_empty());
+    assert!(rig.dispatch.why(task(1)).expect("queued").contains("waits for a bundle of g1@n9.9 with 1 cpu"));
+    (2..=4).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    let out = rig.step(usable(group, &[(0, 2, 1), (1, 3, 2)]));
+    let mut asked: Vec<u32> = requested(&out).iter().map(|(_, at, _)| *at).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [2, 3, 3], "as many as there is room for");
+    let g = bound("g", 1, Placement::Group { group, index: Some(0) });
+    assert_eq!(requested(&rig.enqueue(5, &g))[0].1, 2, "the bundle it names");
+}
+
+#[test]
+fn a_removed_group_fails_what_is_queued_and_gives_back_all_leases() {
+    let mut rig = Rig::new(&[(1, 8, 8)]);
+    let group = GroupId { owner: ME, seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[(0, 1, 1)]));
+    (1..=2).for_each(|seq| drop(rig.enqueue(seq, &f)));
+    rig.grant(1, 1);
+    let out = rig.step(Event::Group { group, bundles: None });
+    assert_eq!(returned(&out), [1, 2], "granted and asked for: {out:?}");
+    let failed = |effect: &&Effect| {
+        matches!(effect, Effect::Unschedulable { error, .. }
+        if error.kind == TaskErrorKind::GroupRemoved)
+    };
+    assert_eq!(out.iter().filter(failed).count(), 1, "{out:?}");
+    let out = rig.enqueue(3, &f);
+    assert_eq!(out.iter().filter(failed).count(), 1, "also what comes later: {out:?}");
+}
+
+#[test]
+fn a_lease_in_a_bundle_stays_while_its_node_drains() {
+    let mut rig = Rig::new(&[(1, 8, 8)]);
+    let group = GroupId { owner: ME, seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[(0, 1, 1)]));
+    let mut draining = (*view(2, &[(1, 8, 7)])).clone();
+    draining.nodes[0].load.draining = true;
+    rig.step(Event::View(Arc::new(draining)));
+    assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 1, 0)]);
+    assert_eq!(assigned(&rig.grant(1, 1)), [(1, 1)]);
 }

@@ -16,6 +16,10 @@
 //!   its resources again at once, even above the total, because the alternative is a second wait while it holds its
 //!   stack and its arguments. Until the debt of a resource is repaid nothing that needs that resource is granted. The
 //!   overrun is at most what the leases blocked at that time hold.
+//! - **Placement groups (I35).** What is set aside for a bundle is not free, and an account of its own: requests of the
+//!   group's classes are granted from it and from nothing else, also while the node drains. A bundle is set aside if it
+//!   fits what is free, and goes with everything in it when its owner returns it or dies. Requests for bundles and
+//!   others do not wait for each other.
 //! - **Every request is answered** by exactly one of grant, spillback and refusal, unless its owner returns it or dies
 //!   first.
 //! - **Fairness (I36).** The highest priority first, always. Within a priority the group that has had least of this
@@ -39,15 +43,19 @@
 //! other nodes, and waiting for arguments is no business of the lease (the executor hands tasks back instead of holding
 //! the lease).
 
+mod bundles;
 mod ledger;
 mod shares;
 #[cfg(test)]
 mod tests;
+mod words;
+
+pub use words::{Effect, Event};
 
 use super::policy::{lacking, mix};
 use super::{Decision, Policy, Refusal, Request};
 use crate::member::{ClusterView, Member, NodeLoad};
-use crate::{Epoch, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Placement, Resources};
+use crate::{Bundle, Epoch, GroupId, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Placement, Resources};
 use crate::{SchedulingClass, Share, Violation};
 use ledger::Ledger;
 use shares::{Shares, part};
@@ -64,80 +72,6 @@ pub const MAX_PASSED: u32 = 64;
 /// Returns remembered because they may have overtaken their request.
 pub const MAX_TOMBSTONES: usize = 1024;
 
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The cluster changed.
-    View(Arc<ClusterView>),
-    /// An owner asks for a lease.
-    Request {
-        /// Who sent it; must be the owner in the lease id.
-        from: OwnerId,
-        /// Its name.
-        lease: LeaseId,
-        /// For what.
-        class: Arc<SchedulingClass>,
-        /// Spillbacks so far.
-        hops: u8,
-    },
-    /// The owner needs it no longer, queued or granted.
-    Return {
-        /// Which.
-        lease: LeaseId,
-    },
-    /// The running task of the lease waits for a value.
-    Blocked {
-        /// Which.
-        lease: LeaseId,
-    },
-    /// It waits no longer.
-    Unblocked {
-        /// Which.
-        lease: LeaseId,
-    },
-    /// Membership declared this owner dead.
-    OwnerDied(OwnerId),
-    /// This node is about to leave: it takes nothing new, and what was granted runs on.
-    Drain,
-}
-
-/// What must be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Tell the owner it has the lease, after making a worker ready for it.
-    Grant {
-        /// The owner.
-        to: OwnerId,
-        /// Which.
-        lease: LeaseId,
-    },
-    /// Tell the owner to ask another node.
-    Spillback {
-        /// The owner.
-        to: OwnerId,
-        /// Which.
-        lease: LeaseId,
-        /// The node that has room.
-        target: Incarnation,
-    },
-    /// Tell the owner no.
-    Refuse {
-        /// The owner.
-        to: OwnerId,
-        /// Which.
-        lease: LeaseId,
-        /// Why.
-        why: Refusal,
-    },
-    /// A granted lease is gone; the worker under it stops.
-    Ended {
-        /// Which.
-        lease: LeaseId,
-    },
-    /// Tell the head, with the next heartbeat or at once.
-    LoadChanged(NodeLoad),
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Queued { hops: u8, passed: u32 },
@@ -149,10 +83,34 @@ enum State {
 struct Lease {
     class: Arc<SchedulingClass>,
     state: State,
+    /// The bundle it was granted in, if its class belongs into a placement group.
+    bundle: Option<Bundle>,
 }
 
-/// Who stands in one queue: the requests of one owner for one share.
-type Line = (OwnerId, Arc<Share>);
+/// Who stands in one queue: the requests of one owner for one share of the node or of the same bundles.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Line {
+    owner: OwnerId,
+    /// The placement group, and which of its bundles if only one will do.
+    inside: Option<(GroupId, Option<u32>)>,
+    share: Arc<Share>,
+}
+
+impl Line {
+    fn of(lease: LeaseId, class: &SchedulingClass) -> Self {
+        static DEFAULT: LazyLock<Arc<Share>> = LazyLock::new(Arc::default);
+        let inside = match &class.placement {
+            Placement::Group { group, index } => Some((*group, *index)),
+            _ => None,
+        };
+        Self { owner: lease.owner, inside, share: class.share.as_ref().unwrap_or(&DEFAULT).clone() }
+    }
+
+    /// Those who compete for the same resources: all outside groups, and all in the same group.
+    fn account(&self) -> Option<GroupId> {
+        self.inside.map(|(group, _)| group)
+    }
+}
 
 /// The leases of one node. See the module's documentation.
 pub struct Local {
@@ -162,6 +120,8 @@ pub struct Local {
     draws: u64,
     ledger: Ledger,
     leases: BTreeMap<LeaseId, Lease>,
+    /// What is set aside for placement groups, each with an account of its own.
+    bundles: BTreeMap<Bundle, (Resources, Ledger)>,
     /// Queued leases, oldest first. No queue is empty.
     queues: BTreeMap<Line, VecDeque<LeaseId>>,
     /// The one served last; the next in order has its turn.
@@ -194,6 +154,7 @@ impl Local {
             seed,
             draws: 0,
             leases: BTreeMap::new(),
+            bundles: BTreeMap::new(),
             queues: BTreeMap::new(),
             served: None,
             shares: Shares::default(),
@@ -229,8 +190,9 @@ impl Local {
         if !matches!(entry.state, State::Queued { .. }) {
             return None;
         }
-        let ahead = self.queues.get(&line(lease, &entry.class))?.iter().take_while(|queued| **queued != lease).count();
-        let (needs, free) = (&entry.class.resources, self.ledger.free());
+        let ahead =
+            self.queues.get(&Line::of(lease, &entry.class))?.iter().take_while(|queued| **queued != lease).count();
+        let (needs, free) = (&entry.class.resources, self.free_for(&entry.class));
         Some(format!(
             "{ahead} requests of its owner are ahead; needs {needs}, node {} has {free} free",
             self.member.name
@@ -244,13 +206,14 @@ impl Local {
         if let Some(why) = self.refusal(from, lease, &class) {
             return out.push(Effect::Refuse { to: from, lease, why });
         }
-        if self.load.draining {
+        // What was set aside stays so until it is given back.
+        if self.load.draining && class.placement.group().is_none() {
             return self.turn_away(lease, &class, hops, out);
         }
         let state = State::Queued { hops, passed: 0 };
-        self.leases.insert(lease, Lease { class: class.clone(), state });
-        let line = line(lease, &class);
-        self.shares.joined(self.now, &line.1);
+        self.leases.insert(lease, Lease { class: class.clone(), state, bundle: None });
+        let line = Line::of(lease, &class);
+        self.shares.joined(self.now, &line.share);
         self.queues.entry(line).or_default().push_back(lease);
         self.serve(out);
         let waits = self.leases.get(&lease).is_some_and(|lease| lease.state != State::Granted);
@@ -267,7 +230,13 @@ impl Local {
         if lease.owner != from {
             return Some(Refusal::Infeasible(format!("lease {lease} is not {from}'s to ask for")));
         }
-        lacking(&self.member, class).map(Refusal::Infeasible)
+        match class.placement.group() {
+            Some(group) if group.owner != from => {
+                Some(Refusal::Infeasible(format!("placement group {group} is not {from}'s to use")))
+            }
+            Some(group) => self.no_bundle(group, class).map(Refusal::Infeasible),
+            None => lacking(&self.member, class).map(Refusal::Infeasible),
+        }
     }
 
     /// While draining: to any other node that could run it, even a busy one, or back with a refusal.
@@ -281,7 +250,10 @@ impl Local {
     /// Another node with room for `class`; with `even_busy`, one that could ever have room will do.
     fn spill_target(&mut self, class: &SchedulingClass, hops: u8, even_busy: bool) -> Option<Incarnation> {
         // A class that is bound to this node, also softly, waits for it while it takes work.
-        let bound = matches!(&class.placement, Placement::Node { name, .. } if *name == self.member.name);
+        let bound = match &class.placement {
+            Placement::Node { name, .. } => *name == self.member.name,
+            placement => placement.group().is_some(),
+        };
         if hops >= MAX_HOPS || bound && !even_busy {
             return None;
         }
@@ -319,17 +291,25 @@ impl Local {
     fn hold(&mut self, lease: LeaseId) {
         let Some(entry) = self.leases.get_mut(&lease) else { return };
         entry.state = State::Granted;
-        let (resources, line) = (&entry.class.resources, line(lease, &entry.class));
-        if !crate::planted!("local-grants-beyond-total") {
-            self.ledger.hold(resources);
+        let class = entry.class.clone();
+        if class.placement.group().is_some() {
+            return self.hold_inside(lease, &class);
         }
-        self.shares.hold(self.now, &line.1, part(&self.member.total, resources));
+        if !crate::planted!("local-grants-beyond-total") {
+            self.ledger.hold(&class.resources);
+        }
+        let part = part(&self.member.total, &class.resources);
+        self.shares.hold(self.now, &Line::of(lease, &class).share, part);
     }
 
     /// The reverse of [`Local::hold`].
-    fn release(&mut self, lease: LeaseId, class: &SchedulingClass) {
+    fn release(&mut self, lease: LeaseId, class: &SchedulingClass, bundle: Option<Bundle>) {
+        if class.placement.group().is_some() {
+            return self.release_inside(class, bundle);
+        }
         self.ledger.release(&class.resources);
-        self.shares.release(self.now, &line(lease, class).1, part(&self.member.total, &class.resources));
+        let part = part(&self.member.total, &class.resources);
+        self.shares.release(self.now, &Line::of(lease, class).share, part);
     }
 
     /// The next in turn whose oldest request fits; those before it that do not fit were passed once more.
@@ -342,14 +322,18 @@ impl Local {
             .collect();
         // Stable: among equals the turn decides.
         let (shares, now) = (&self.shares, self.now);
-        order.sort_by_cached_key(|((_, share), _)| (std::cmp::Reverse(share.priority), shares.had(now, share)));
+        order.sort_by_cached_key(|(line, _)| (std::cmp::Reverse(line.share.priority), shares.had(now, &line.share)));
         let starved = |lease| matches!(self.leases[lease].state, State::Queued { passed: MAX_PASSED.., .. });
-        let fits = |lease| self.ledger.fits(&self.leases[lease].class.resources);
-        if let Some((line, lease)) = order.iter().find(|(_, lease)| starved(lease)) {
-            return fits(lease).then(|| line.clone());
+        // The first that was passed too often is the only one of its account that may be served.
+        let mut first: BTreeMap<Option<GroupId>, LeaseId> = BTreeMap::new();
+        for (line, lease) in order.iter().filter(|(_, lease)| starved(lease)) {
+            first.entry(line.account()).or_insert(*lease);
         }
-        let found = order.iter().position(|(_, lease)| fits(lease))?;
-        for (_, lease) in &order[..found] {
+        let may = |line: &Line, lease| first.get(&line.account()).is_none_or(|starved| starved == lease);
+        let fits = |lease| self.has_room(&self.leases[lease].class);
+        let found = order.iter().position(|(line, lease)| may(line, lease) && fits(lease))?;
+        let account = order[found].0.account();
+        for (_, lease) in order[..found].iter().filter(|(line, _)| line.account() == account) {
             if let Some(Lease { state: State::Queued { passed, .. }, .. }) = self.leases.get_mut(lease) {
                 *passed += 1;
             }
@@ -359,7 +343,7 @@ impl Local {
 
     fn unqueue(&mut self, lease: LeaseId) {
         let Some(entry) = self.leases.get(&lease) else { return };
-        let line = line(lease, &entry.class);
+        let line = Line::of(lease, &entry.class);
         if let Some(queue) = self.queues.get_mut(&line) {
             queue.retain(|queued| *queued != lease);
             if queue.is_empty() {
@@ -375,9 +359,9 @@ impl Local {
         }
         let Some(entry) = self.leases.remove(&lease) else { return false };
         if entry.state == State::Granted && !crate::planted!("local-leaks-returned-leases") {
-            self.release(lease, &entry.class);
+            self.release(lease, &entry.class, entry.bundle);
         }
-        self.shares.left(&line(lease, &entry.class).1);
+        self.shares.left(&Line::of(lease, &entry.class).share);
         !matches!(entry.state, State::Queued { .. })
     }
 
@@ -403,6 +387,7 @@ impl Local {
                 out.push(Effect::Ended { lease });
             }
         }
+        self.return_bundles_of(owner, out);
         self.tombstones.retain(|lease| lease.owner != owner);
         self.tombstone_order.retain(|lease| lease.owner != owner);
     }
@@ -418,7 +403,9 @@ impl Local {
         // Room elsewhere: each class is tried until it finds none, so this costs O(queued + classes * nodes).
         let mut hopeless = BTreeSet::new();
         for lease in self.queued() {
-            let Some(Lease { class, state: State::Queued { hops, .. } }) = self.leases.get(&lease) else { continue };
+            let Some(Lease { class, state: State::Queued { hops, .. }, .. }) = self.leases.get(&lease) else {
+                continue;
+            };
             let (class, hops) = (class.clone(), *hops);
             if hops >= MAX_HOPS || hopeless.contains(&class) {
                 continue;
@@ -438,7 +425,9 @@ impl Local {
     fn drain(&mut self, out: &mut Vec<Effect>) {
         self.load.draining = true;
         for lease in self.queued() {
-            if let Some(Lease { class, state: State::Queued { hops, .. } }) = self.leases.get(&lease) {
+            if let Some(Lease { class, state: State::Queued { hops, .. }, bundle: _ }) = self.leases.get(&lease)
+                && class.placement.group().is_none()
+            {
                 let (class, hops) = (class.clone(), *hops);
                 self.forget(lease);
                 self.turn_away(lease, &class, hops, out);
@@ -483,8 +472,8 @@ impl Machine for Local {
                 let granted = |entry: &&mut Lease| entry.state == State::Granted && !keeps;
                 if let Some(entry) = self.leases.get_mut(&lease).filter(granted) {
                     entry.state = State::Blocked;
-                    let class = entry.class.clone();
-                    self.release(lease, &class);
+                    let (class, bundle) = (entry.class.clone(), entry.bundle);
+                    self.release(lease, &class, bundle);
                 }
             }
             Event::Unblocked { lease } => {
@@ -492,6 +481,8 @@ impl Machine for Local {
                     self.hold(lease);
                 }
             }
+            Event::Reserve { from, bundle, resources } => self.reserve(from, bundle, resources, out),
+            Event::Unreserve { bundle } => self.unreserve(bundle, out),
             Event::OwnerDied(owner) => self.owner_died(owner, out),
             Event::Drain => self.drain(out),
         }
@@ -500,37 +491,34 @@ impl Machine for Local {
     }
 
     fn check(&self) -> Result<(), Violation> {
-        let holding = self.leases.values().filter(|lease| lease.state == State::Granted);
-        self.ledger.check(holding.map(|lease| &lease.class.resources))?;
+        let granted = || self.leases.values().filter(|lease| lease.state == State::Granted);
+        let own = granted().filter(|lease| lease.class.placement.group().is_none());
+        let aside = self.bundles.values().map(|(resources, _)| resources);
+        self.ledger.check(own.map(|lease| &lease.class.resources).chain(aside))?;
+        self.check_bundles()?;
         let shares: Vec<(Line, u64)> = self
             .leases
             .iter()
             .map(|(id, lease)| {
-                let holds = lease.state == State::Granted;
+                let holds = lease.state == State::Granted && lease.class.placement.group().is_none();
                 let part = if holds { part(&self.member.total, &lease.class.resources) } else { 0 };
-                (line(*id, &lease.class), part)
+                (Line::of(*id, &lease.class), part)
             })
             .collect();
-        self.shares.check(shares.iter().map(|((_, share), part)| (&**share, *part)))?;
+        self.shares.check(shares.iter().map(|(line, part)| (&*line.share, *part)))?;
         let waiting = |(id, lease): (&LeaseId, &Lease)| matches!(lease.state, State::Queued { .. }).then_some(*id);
         let waiting: BTreeSet<_> = self.leases.iter().filter_map(waiting).collect();
         let queued = self.queued();
         let agree = queued.len() == waiting.len() && queued.iter().all(|lease| waiting.contains(lease));
         Violation::unless(agree, "local-queues", || format!("queued {queued:?}, waiting {waiting:?}"))?;
-        let starved = |lease: &Lease| matches!(lease.state, State::Queued { passed: MAX_PASSED.., .. });
-        let reserved = self.leases.values().any(starved);
-        let heads = self.queues.values().filter_map(VecDeque::front);
-        let idle = heads.into_iter().find(|lease| self.ledger.fits(&self.leases[lease].class.resources));
-        Violation::unless(reserved || idle.is_none(), "I36-work-conserving", || {
-            format!("{idle:?} waits and would fit")
-        })?;
+        let starved = |lease: &&Lease| matches!(lease.state, State::Queued { passed: MAX_PASSED.., .. });
+        let account = |lease: &Lease| lease.class.placement.group();
+        let reserved: BTreeSet<Option<GroupId>> = self.leases.values().filter(starved).map(account).collect();
+        let heads = self.queues.iter().filter(|(line, _)| !reserved.contains(&line.account()));
+        let mut heads = heads.filter_map(|(_, queue)| queue.front());
+        let idle = heads.find(|lease| self.has_room(&self.leases[lease].class));
+        Violation::unless(idle.is_none(), "I36-work-conserving", || format!("{idle:?} waits and would fit"))?;
         let bounded = self.tombstone_order.len() <= MAX_TOMBSTONES && self.tombstones.len() <= MAX_TOMBSTONES;
         Violation::unless(bounded, "local-tombstones", || format!("{} tombstones", self.tombstone_order.len()))
     }
-}
-
-/// The queue a lease of this class belongs into.
-fn line(lease: LeaseId, class: &SchedulingClass) -> Line {
-    static DEFAULT: LazyLock<Arc<Share>> = LazyLock::new(Arc::default);
-    (lease.owner, class.share.as_ref().unwrap_or(&DEFAULT).clone())
 }

@@ -1,3 +1,4 @@
+mod bundles;
 mod model;
 
 use super::*;
@@ -191,7 +192,7 @@ fn k09_groups_share_a_full_node_by_weight() {
         for _ in 0..700 {
             let mut out = Vec::new();
             for (group, next) in next.iter_mut().enumerate() {
-                let queued = local.queues.iter().filter(|((owner, _), _)| owner.node.0 == 100 + group as u32);
+                let queued = local.queues.iter().filter(|(line, _)| line.owner.node.0 == 100 + group as u32);
                 for _ in queued.map(|(_, queue)| queue.len()).sum::<usize>()..4 {
                     *next += 1;
                     let (name, weight) = (["a", "b"][group], weights[group]);

@@ -36,6 +36,8 @@ pub(super) fn feasible<'a>(request: &Request<'a>) -> Result<Vec<&'a NodeView>, D
 pub(in crate::sched) fn accepts(member: &Member, class: &SchedulingClass) -> bool {
     match &class.placement {
         Placement::Any | Placement::Spread | Placement::Node { soft: true, .. } => true,
+        // Whoever has the bundle decides.
+        Placement::Group { .. } => true,
         Placement::Node { name, soft: false } => member.name == *name,
         // A call goes where its actor is, without a lease of its own.
         Placement::Actor(_) => false,
@@ -78,6 +80,7 @@ fn unplaced(class: &SchedulingClass) -> String {
         }
         Placement::Node { name, .. } => format!("needs node {name}"),
         Placement::Actor(actor) => format!("needs actor {actor}"),
+        Placement::Group { group, .. } => format!("needs a bundle of placement group {group}"),
         Placement::Any | Placement::Spread => "needs any node".into(),
     }
 }

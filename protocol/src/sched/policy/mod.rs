@@ -23,7 +23,7 @@ mod tests;
 pub use shipped::{Hybrid, Packed, Random, Spread};
 
 use crate::member::{ClusterView, NodeView};
-use crate::{Amount, ByteSize, Incarnation, NodeId, Placement, Resources, SchedulingClass};
+use crate::{Amount, ByteSize, GroupId, Incarnation, NodeId, Placement, Resources, SchedulingClass};
 use constraints::feasible;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,6 +65,8 @@ pub enum Decision {
     NoSuchNode(String),
     /// It must run on the node of this name, which takes no more work: it is draining, and that is for good.
     Leaving(String),
+    /// It must run in this placement group, and there is none.
+    GroupRemoved(GroupId),
 }
 
 /// A feasible node with room, as a policy sees it.
@@ -131,7 +133,7 @@ pub(super) fn mix(seed: u64, n: u64) -> u64 {
 }
 
 /// How often `request` fits into `total`.
-fn slots(total: &Resources, request: &Resources) -> u64 {
+pub(super) fn slots(total: &Resources, request: &Resources) -> u64 {
     request.iter().map(|(name, want)| total.get(name).0 / want.0).min().unwrap_or(SLOTS_WITHOUT_RESOURCES)
 }
 

@@ -192,6 +192,7 @@ proptest! {
                 prop_assert!(!view.nodes.iter().any(usable));
             }
             Decision::Leaving(name) => prop_assert!(view.nodes.iter().any(|n| n.member.name == name && n.load.draining)),
+            Decision::GroupRemoved(group) => prop_assert!(false, "nobody asked for {}", group),
             Decision::NoSuchNode(name) => prop_assert!(view.nodes.iter().all(|n| n.member.name != name)),
         }
     }

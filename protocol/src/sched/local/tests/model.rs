@@ -128,6 +128,7 @@ impl World {
                 assert!(never || self.dead.contains(&lease.owner), "{lease} is refused for no reason");
                 self.sent_away(lease);
             }
+            Effect::Reserved { .. } | Effect::Unreserved { .. } => panic!("nobody asked for a bundle"),
             Effect::Ended { .. } | Effect::LoadChanged(_) => {}
         }
     }
