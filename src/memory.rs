@@ -1,12 +1,15 @@
 //! `mobula memory`: what is in the stores of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{ByteSize, Context, Env, MemoryReport, Node, NodeSettings, RealConfig, Resources};
+use mobula_runtime::{ByteSize, Context, Env, MemoryReport, Nanos, Node, NodeSettings, RealConfig, Resources};
 use std::fmt::Write;
 use std::process::ExitCode;
 
 /// The store of this command, which keeps nothing.
 const OWN_STORE: ByteSize = ByteSize(1 << 20);
+
+/// How long it waits until the head has read that it leaves.
+const GOODBYE: Nanos = Nanos::secs(1);
 
 /// Flags of `memory`.
 #[derive(Args)]
@@ -63,7 +66,11 @@ pub fn visit<T>(
     let (resources, spill) = (Resources::none(), Vec::new());
     let settings = NodeSettings { name, resources, store: OWN_STORE, spill, ..NodeSettings::default() };
     let node = real.block_on(Node::join(&real.env, address, settings))?;
-    let answer = real.block_on(question(node.context()));
+    let answer = real.block_on(async {
+        let answer = question(node.context()).await;
+        node.leave(GOODBYE).await;
+        answer
+    });
     real.kill();
     Ok(answer?)
 }

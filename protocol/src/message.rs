@@ -229,6 +229,17 @@ pub enum Message {
     CopyEvicted(ObjectId),
     /// Owner to node: your copy is the primary one now, because the former one is lost: do not evict it.
     Promote(ObjectId),
+    /// Holder to owner: keep its value on so many nodes from now on.
+    ReplicateObject {
+        /// The object.
+        object: ObjectId,
+        /// How many nodes.
+        copies: u32,
+    },
+    /// Owner to node: fetch a copy, and keep it.
+    Replicate(ObjectId),
+    /// Node to owner: I cannot, now or ever.
+    ReplicaRefused(ObjectId),
     /// Owner to node: nobody needs these any more, drop your copies.
     Free(Vec<ObjectId>),
 
@@ -280,6 +291,9 @@ impl Message {
             Self::CopyRemoved(_) => "CopyRemoved",
             Self::CopyEvicted(_) => "CopyEvicted",
             Self::Promote(_) => "Promote",
+            Self::ReplicateObject { .. } => "ReplicateObject",
+            Self::Replicate(_) => "Replicate",
+            Self::ReplicaRefused(_) => "ReplicaRefused",
             Self::Free(_) => "Free",
             Self::BorrowAdd { .. } => "BorrowAdd",
             Self::BorrowRemove(_) => "BorrowRemove",

@@ -143,6 +143,8 @@ pub struct TaskSpec {
     pub retries: Retries,
     /// Whether it may return something else when it runs again.
     pub replay: Replay,
+    /// On how many nodes each of its results is kept, if it is in a store at all; 0 counts as 1.
+    pub replicas: u32,
     /// Whether it is a generator: then `returns` is zero, and each item it yields is an object, numbered from 0.
     pub stream: Option<Streaming>,
 }

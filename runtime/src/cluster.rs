@@ -7,6 +7,7 @@ use crate::node::Node;
 use crate::settings::{HeadSettings, NodeSettings};
 use mobula_env::{Env, MemoryNet, RealConfig, RealNet, RealNode};
 use mobula_protocol::member::MemberSettings;
+use mobula_protocol::sched::SharedPolicy;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
 use mobula_store::MemoryPolicy;
 use std::collections::BTreeMap;
@@ -46,14 +47,16 @@ pub struct EmbeddedNode {
     pub spill: Vec<String>,
     /// Free-form properties.
     pub labels: Labels,
+    /// See [`NodeSettings::policy`].
+    pub policy: SharedPolicy,
 }
 
 impl EmbeddedNode {
     /// A node with some cpus and a store of 256 MiB.
     pub fn new(name: &str, cpus: u64) -> Self {
-        let NodeSettings { store, memory_policy, spill, .. } = NodeSettings::default();
+        let NodeSettings { store, memory_policy, spill, policy, .. } = NodeSettings::default();
         let (name, resources, labels) = (name.to_owned(), Resources::cpus(cpus), Labels::new());
-        Self { name, resources, store, memory_policy, spill, labels }
+        Self { name, resources, store, memory_policy, spill, labels, policy }
     }
 
     /// The same with a store of so many bytes.
@@ -107,6 +110,7 @@ impl Embedded {
             store: node.store,
             memory_policy: node.memory_policy,
             spill: node.spill.clone(),
+            policy: node.policy.clone(),
             ..NodeSettings::default()
         };
         let joined = real.block_on(Node::join(&real.env, &self.head_address, settings))?;

@@ -32,7 +32,7 @@ pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::{actor, task};
 pub use mobula_protocol::actor::{ActorDeath, ActorId};
 pub use mobula_protocol::owner::Counters;
-pub use mobula_protocol::sched::Strategy;
+pub use mobula_protocol::sched::{Candidate, Policy, Request, SharedPolicy, Strategy, UnknownPolicy};
 pub use mobula_protocol::{
     Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
     Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
@@ -73,10 +73,12 @@ pub const PROBES: &[&str] = &[
     "lease-end",
     "misaddressed",
     "missed",
+    "no-room",
     "put",
     "recv",
     "ref+",
     "ref-",
+    "replicate",
     "rpc-fault",
     "send",
     "set-aside",

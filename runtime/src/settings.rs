@@ -1,6 +1,7 @@
 //! What a person may set on a node or a head, with defaults that need no thought.
 
 use mobula_protocol::owner::DEFAULT_LINEAGE_LIMIT;
+use mobula_protocol::sched::SharedPolicy;
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
 use mobula_store::MemoryPolicy;
 
@@ -35,6 +36,8 @@ pub struct NodeSettings {
     /// Bytes of finished tasks' specifications that are kept to rebuild lost values. What is beyond it fails with the
     /// reason `LINEAGE_EVICTED` when it is lost.
     pub lineage: ByteSize,
+    /// Where this node's own tasks go, and where it sends requests that it has no room for.
+    pub policy: SharedPolicy,
     /// Port of its rpc service; 0 for any free one.
     pub port: u16,
 }
@@ -53,6 +56,7 @@ impl Default for NodeSettings {
             relay_from: mobula_protocol::transfer::RELAYED,
             head_grace: Nanos::secs(10),
             lineage: DEFAULT_LINEAGE_LIMIT,
+            policy: SharedPolicy::default(),
             port: 0,
         }
     }
@@ -63,6 +67,8 @@ impl Default for NodeSettings {
 pub struct HeadSettings {
     /// How often nodes say that they live, and how long a silence is death.
     pub members: mobula_protocol::member::MemberSettings,
+    /// Where actors go.
+    pub policy: SharedPolicy,
     /// Port of its rpc service; 0 for any free one.
     pub port: u16,
 }

@@ -1,7 +1,8 @@
 //! How requests look as bytes: MessagePack of the protocol's own types, inside the one rpc service of `env`.
 //!
 //! `Join` carries a [`JoinRequest`] before a node has an identity, `Exchange` an [`Envelope`] of messages between two
-//! incarnations; `Memory` asks a node what is in its store, `Why` what a task waits for. MessagePack, because another language can read it.
+//! incarnations; `Memory` asks a node what is in its store, `Why` what waits there. MessagePack, because another language
+//! can read it.
 
 use bytes::Bytes;
 use mobula_env::{RpcCode, RpcStatus};
@@ -19,7 +20,8 @@ pub const EXCHANGE: &str = "Exchange";
 /// Method name of nothing to [`MemoryReport`](crate::MemoryReport): for people, from any process.
 pub const MEMORY: &str = "Memory";
 
-/// Method name of [`TaskId`] to what the node knows of what the task waits for, a text a fact: for people.
+/// Method name of a [`TaskId`] to what the node knows of what the task waits for, or of none to everything that waits there, a
+/// text a fact: for people.
 pub const WHY: &str = "Why";
 
 /// What a join is answered with.
@@ -52,8 +54,8 @@ pub enum Request {
     Exchange(Envelope),
     /// What is in the store?
     Memory,
-    /// What does this task wait for?
-    Why(TaskId),
+    /// What does this task wait for, or everything?
+    Why(Option<TaskId>),
 }
 
 impl Request {

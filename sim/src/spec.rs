@@ -2,7 +2,7 @@
 
 use mobula_protocol::member::{MemberSettings, SettingsError};
 use mobula_protocol::{ByteSize, Labels, Nanos, Resources};
-use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings};
+use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings, SharedPolicy};
 use std::collections::BTreeSet;
 
 /// The name of the machine on which the head runs, for fault verbs.
@@ -57,6 +57,8 @@ pub struct ClusterSettings {
     pub memory_policy: MemoryPolicy,
     /// Directories for spilled objects, on each node's disk; with none, nothing is spilled.
     pub spill: Vec<String>,
+    /// Where tasks and actors go.
+    pub policy: SharedPolicy,
 }
 
 /// The simulated network between two machines. The real world uses the network it has.
@@ -177,7 +179,7 @@ impl ClusterSettings {
     }
 
     pub(crate) fn head(&self, port: u16) -> HeadSettings {
-        HeadSettings { members: self.members(), port }
+        HeadSettings { members: self.members(), policy: self.policy.clone(), port }
     }
 
     pub(crate) fn node(&self, spec: &NodeSpec) -> NodeSettings {
@@ -191,6 +193,7 @@ impl ClusterSettings {
             inline: self.inline,
             store_grace: self.store_grace,
             lineage: self.lineage,
+            policy: self.policy.clone(),
             relay_from: self.relay_from,
             head_grace: self.head_grace,
             port: 0,
@@ -222,6 +225,7 @@ impl Default for ClusterSettings {
             driver_store: node.store,
             memory_policy: node.memory_policy,
             spill: node.spill,
+            policy: node.policy,
         }
     }
 }

@@ -338,15 +338,15 @@ impl Table {
         Ok(())
     }
 
-    /// Makes the cached copy of `id` the primary one, because the former primary is lost. Of a primary, changes
-    /// nothing.
+    /// Makes the copy of `id` one that stays: a cached one because the former primary is lost, any because its owner
+    /// wants the value on several nodes. It may be spilled, but is never dropped to make room.
     ///
     /// # Errors
     /// [`StoreError::Unknown`].
     pub fn promote(&mut self, id: ObjectId) -> Result<(), StoreError> {
         self.forget_abandoned();
         let entry = self.entries.get_mut(&id).ok_or(StoreError::Unknown { id })?;
-        if entry.copy == CopyKind::Cached {
+        if entry.copy != CopyKind::Primary {
             entry.copy = CopyKind::Primary;
             self.enlist(id);
         }

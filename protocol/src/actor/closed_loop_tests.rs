@@ -104,6 +104,7 @@ fn spec(id: TaskId, placement: Placement) -> TaskSpec {
         returns: 1,
         retries,
         replay: Replay::Accept,
+        replicas: 1,
         stream: None,
     }
 }

@@ -308,6 +308,11 @@ impl Directory {
         self.objects.get(&object).map_or(&[], Entry::copies)
     }
 
+    /// Whose copy the owner counts on, if the object is stored.
+    pub fn primary(&self, object: ObjectId) -> Option<Incarnation> {
+        self.objects.get(&object).and_then(|entry| entry.primary)
+    }
+
     /// Who is told of changes, in id order.
     pub fn subscribers(&self, object: ObjectId) -> &[Incarnation] {
         self.objects.get(&object).map_or(&[], |entry| &entry.subscribers)

@@ -146,6 +146,7 @@ impl Owner {
                 if size == new && entry.hash == Some(result.hash) =>
             {
                 self.directory.copy_added(object, from, *new, &mut self.news);
+                self.replicas.touch(object);
                 self.tell(out);
                 self.refuse(from, object, result, out);
             }

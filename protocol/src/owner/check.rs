@@ -16,6 +16,9 @@ impl Owner {
         let told = self.news.is_empty() && !self.directory.has_promoted();
         let idle = told && self.agenda.is_empty() && self.idle.is_empty();
         Violation::unless(idle, "a step leaves nothing to do", String::new)?;
+        self.replicas.check(|object| self.directory.state(object))?;
+        let rest = self.replicas.is_at_rest();
+        Violation::unless(rest, "a step leaves nothing to repair", String::new)?;
         let uses = self.count_uses();
         for (id, object) in &self.objects {
             self.check_object(*id, object, uses.get(id).copied().unwrap_or_default())?;

@@ -72,6 +72,7 @@ impl Owner {
             .get(&object)
             .is_some_and(|entry| entry.in_scope() || (entry.origin != Origin::Task && entry.lineage > 0));
         let added = if wanted { self.directory.copy_added(object, at, size, &mut self.news) } else { Added::Refused };
+        self.replicas.touch(object);
         match added {
             Added::Further => self.tell(out),
             Added::Found => {
@@ -85,6 +86,7 @@ impl Owner {
 
     pub(super) fn copy_removed(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
         let gone = self.directory.copy_removed(object, at, &mut self.news);
+        self.replicas.touch(object);
         self.tell(out);
         if gone == Gone::Last {
             self.lost(object, out);
@@ -185,6 +187,7 @@ impl Owner {
         if object.item {
             self.item_removed(id);
         }
+        self.replicas.forget(id);
         for at in self.directory.forget(id) {
             free(at, id, out);
         }
@@ -197,6 +200,7 @@ impl Owner {
         for at in self.directory.drop_copies(id, &mut self.news) {
             free(at, id, out);
         }
+        self.replicas.touch(id);
         self.tell(out);
         let contained = self.objects.get_mut(&id).map(|object| std::mem::take(&mut object.contains));
         self.let_go(contained.unwrap_or_default(), out);

@@ -50,6 +50,10 @@
 //! its last copy is lost, and what is rebuilt from it fails with the same reason, naming it as the cause. Its value,
 //! like a put's, then stays for as long as other lineage needs it. (Ray drops half of the lineage at once, silently.)
 //!
+//! # Replicas
+//! An object is kept on several nodes if the application says so ([`Event::Replicate`], [`TaskSpec::replicas`]), and copied
+//! again when one of them is lost: see `replicas.rs`.
+//!
 //! # Waiting in this process
 //! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered
 //! by one [`Effect::Exists`], as soon as the object is no longer pending, and wants the object as a subscription does.
@@ -104,6 +108,7 @@ mod check;
 mod lifetime;
 mod lineage;
 mod recovery;
+mod replicas;
 mod streams;
 mod tasks;
 #[cfg(test)]
@@ -116,6 +121,7 @@ pub use types::{Counters, Effect, Event, Token};
 use crate::directory::{Directory, Notify};
 use crate::{ByteSize, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskError, TaskId, Violation};
 use lineage::Lineage;
+use replicas::{Replicas, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use types::{Agenda, Foreign, Object, Origin, Stage, Task};
@@ -134,6 +140,7 @@ pub struct Owner {
     directory: Directory,
     foreign: BTreeMap<ObjectId, Foreign>,
     lineage: Lineage,
+    replicas: Replicas,
     /// Waiting tasks by the argument they wait for.
     waiting: BTreeMap<ObjectId, BTreeSet<TaskId>>,
     /// Counters by label; a task keeps the index.
@@ -163,6 +170,7 @@ impl Owner {
             directory: Directory::default(),
             foreign: BTreeMap::new(),
             lineage: Lineage::new(DEFAULT_LINEAGE_LIMIT),
+            replicas: Replicas::new(me),
             waiting: BTreeMap::new(),
             counters: Vec::new(),
             labels: BTreeMap::new(),
@@ -237,8 +245,9 @@ impl Owner {
                 Located::Failed(error) => format!("failed: {:?}", error.kind),
             };
             let borrowed = &object.borrowed;
+            let missing = self.replicas.missing(id).map_or_else(String::new, |missing| format!(", {missing}"));
             Some(format!(
-                "{id} {place}; local {local}, arguments {submitted}, inside {contained}, lineage {lineage}, borrowed {borrowed:?}"
+                "{id} {place}{missing}; local {local}, arguments {submitted}, inside {contained}, lineage {lineage}, borrowed {borrowed:?}"
             ))
         };
         ids.into_iter().filter_map(described).collect()
@@ -246,13 +255,20 @@ impl Owner {
 
     /// What every unfinished task waits for, for people.
     pub fn waits(&self) -> Vec<String> {
-        let mut ids: Vec<TaskId> = self.tasks.keys().copied().collect();
-        ids.sort_unstable();
-        ids.into_iter().filter_map(|id| self.why(id)).collect()
+        let name = |at: Incarnation| at.to_string();
+        self.unfinished().into_iter().filter_map(|id| self.why(id, &name)).collect()
     }
 
-    /// What a task waits for, for people; none if it is over or unknown.
-    pub fn why(&self, id: TaskId) -> Option<String> {
+    /// The tasks that are not over, in order.
+    pub fn unfinished(&self) -> Vec<TaskId> {
+        let unfinished = self.tasks.iter().filter(|(_, task)| task.stage != Stage::Finished);
+        let mut ids: Vec<TaskId> = unfinished.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// What a task waits for, for people, who know nodes by `name`; none if it is over or unknown.
+    pub fn why(&self, id: TaskId, name: &dyn Fn(Incarnation) -> String) -> Option<String> {
         let task = self.tasks.get(&id)?;
         let what = match task.stage {
             Stage::Waiting => {
@@ -260,11 +276,46 @@ impl Owner {
                 format!("waits for {}", missing.join(", "))
             }
             Stage::Queued => "waits for a slot".to_owned(),
-            Stage::Running { to, started: true, .. } => format!("runs on {to}"),
-            Stage::Running { to, .. } => format!("was sent to {to}"),
+            Stage::Running { to, started: true, .. } => format!("runs on {}", name(to)),
+            Stage::Running { to, .. } => format!("was sent to {}", name(to)),
             Stage::Finished => return None,
         };
         Some(format!("{} ({id}, attempt {}) {what}", task.spec.label, task.attempt.0))
+    }
+
+    /// The nodes that take copies, as of the last [`Event::Nodes`].
+    pub fn nodes(&self) -> &BTreeSet<Incarnation> {
+        self.replicas.takers()
+    }
+
+    /// What objects lack of the replicas they are to have, for people.
+    pub fn unreplicated(&self) -> Vec<String> {
+        self.replicas.all_missing()
+    }
+
+    /// The application wants this object on so many nodes.
+    fn replicate(&mut self, object: ObjectId, copies: u32) {
+        if self.objects.contains_key(&object) {
+            self.replicas.want(object, copies);
+        }
+    }
+
+    fn nodes_changed(&mut self, nodes: BTreeSet<Incarnation>) {
+        self.replicas.nodes(nodes.difference(&self.dead).copied().collect());
+    }
+
+    /// Copies of replicated objects were lost or made in this step, or nodes came and went.
+    fn repair(&mut self, out: &mut Vec<Effect>) {
+        if self.replicas.is_at_rest() {
+            return;
+        }
+        for object in self.replicas.take_touched() {
+            let steps = self.replicas.repair(object, self.directory.state(object), self.directory.primary(object));
+            out.extend(steps.into_iter().map(|step| match step {
+                Step::Keep(at) => Effect::Promote { at, object },
+                Step::Fetch(to) => Effect::Replicate { to, object },
+            }));
+        }
     }
 
     fn put(&mut self, object: ObjectId, place: ResultPlace, refs: Vec<ObjectId>, out: &mut Vec<Effect>) {
@@ -303,6 +354,7 @@ impl Owner {
             ResultPlace::Inline(bytes) => self.resolve(object, Located::Inline(bytes), out),
             ResultPlace::Stored(size) => {
                 self.directory.stored(object, size, at, &mut self.news);
+                self.replicas.touch(object);
                 self.tell(out);
             }
         }
@@ -313,6 +365,7 @@ impl Owner {
         for at in self.directory.set(object, located, &mut self.news) {
             free(at, object, out);
         }
+        self.replicas.touch(object);
         self.tell(out);
     }
 
@@ -330,6 +383,7 @@ impl Owner {
         let keeps = crate::planted!("owner-keeps-dead-copies");
         let lost = if keeps { Vec::new() } else { self.directory.node_died(dead, &mut self.news) };
         self.tell(out);
+        self.replicas.node_died(dead);
         self.end_attempts_on(dead, out);
         self.forget_borrower(dead);
         self.owner_died(dead, out);
@@ -374,6 +428,9 @@ impl Machine for Owner {
             Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),
             Event::GroupRemoved(group) => self.group_removed(group, out),
             Event::Free(object) => self.free_by_hand(object, out),
+            Event::Replicate { object, copies } => self.replicate(object, copies),
+            Event::ReplicaRefused { object, by } => self.replicas.refused(object, by),
+            Event::Nodes(nodes) => self.nodes_changed(nodes),
             Event::WatchScope(object) => {
                 self.watched.insert(object);
             }
@@ -387,6 +444,7 @@ impl Machine for Owner {
             }
         }
         self.release(out);
+        self.repair(out);
     }
 
     fn check(&self) -> Result<(), Violation> {

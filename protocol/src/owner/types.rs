@@ -178,6 +178,22 @@ pub enum Event {
     GroupRemoved(GroupId),
     /// The application frees the value by hand.
     Free(ObjectId),
+    /// The application, here or elsewhere, wants the value of an object of ours to be on so many nodes, from now on.
+    Replicate {
+        /// The object.
+        object: ObjectId,
+        /// How many nodes; one is what every object has.
+        copies: u32,
+    },
+    /// A node that was asked for a copy can never hold one.
+    ReplicaRefused {
+        /// The object.
+        object: ObjectId,
+        /// The node.
+        by: Incarnation,
+    },
+    /// The nodes that take copies now: they offer resources, live and do not drain.
+    Nodes(BTreeSet<Incarnation>),
     /// Say [`Effect::OutOfScope`] when this object of ours goes.
     WatchScope(ObjectId),
     /// The attempt of an actor call was lost with its actor's incarnation.
@@ -291,6 +307,13 @@ pub enum Effect {
     Promote {
         /// The node.
         at: Incarnation,
+        /// The object.
+        object: ObjectId,
+    },
+    /// To a node: fetch a copy and keep it.
+    Replicate {
+        /// The node.
+        to: Incarnation,
         /// The object.
         object: ObjectId,
     },

@@ -86,7 +86,7 @@ impl Pull {
     /// Rule 3, with rule 4: what is active in a lower priority does not count.
     pub(super) fn must_admit(&self, rank: Rank) -> bool {
         self.active.first().is_none_or(|first| first.priority > rank.priority)
-            && (rank.priority != Priority::Args || self.ready_args == 0)
+            && (rank.priority < Priority::Args || self.ready_args == 0)
     }
 
     /// The last bundle that gives way to one of this priority.

@@ -20,13 +20,13 @@
 //!
 //! # Admission
 //!
-//! 1. **Order.** Get before wait before task arguments (Ray #15157, #16351); within one priority, in order of arrival.
+//! 1. **Order.** Get before wait before task arguments before replicas (Ray #15157, #16351); within one priority, in order of arrival.
 //! 2. **Contiguous.** The first candidate is admitted when the bytes held so far and its own fit into the room, and
 //!    so on to the first that does not fit. Nothing overtakes it, so a large bundle is not starved by small ones.
 //!    (Ray #13514)
 //! 3. **One always active.** If nothing of its priority or a higher one is active, the first candidate is admitted
 //!    even if it does not fit: the room may be an underestimate, and only the store can tell (Ray #16394). For task
-//!    arguments a ready bundle of task arguments counts as active: its task will end and drop it, while half a bundle
+//!    arguments and replicas a ready bundle of task arguments counts as active: its task will end and drop it, while half a bundle
 //!    pinned beyond the room could keep that task from storing its result.
 //! 4. **Gets pre-empt.** While a candidate waits for room, no bundle of a strictly lower priority is active: those
 //!    are deactivated, last first. So a get is never behind task arguments (Ray #14886, #15157, scenario C19). A ready

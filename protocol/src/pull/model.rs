@@ -57,7 +57,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     let (o, b) = (0..OBJECTS, 0..6usize);
-    let priority = prop_oneof![Just(Priority::Get), Just(Priority::Wait), Just(Priority::Args)];
+    let priority =
+        prop_oneof![Just(Priority::Get), Just(Priority::Wait), Just(Priority::Args), Just(Priority::Replica)];
     let why = prop_oneof![Just(FetchFailure::NoMemory), Just(FetchFailure::Corrupt)];
     prop_oneof![
         10 => (prop::collection::vec(o.clone(), 0..4), priority).prop_map(|(objects, p)| Op::Want(objects, p)),

@@ -14,6 +14,8 @@ pub enum Priority {
     Wait,
     /// A task that could start.
     Args,
+    /// Nobody: a copy that an owner wants to be here.
+    Replica,
 }
 
 /// A bundle, named by the caller; never used twice at the same time.

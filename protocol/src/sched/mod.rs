@@ -38,5 +38,6 @@ pub use dispatch::{Dispatch, DispatchSettings};
 pub use executor::Executor;
 pub use group::{Groups, Strategy};
 pub use local::{Local, MAX_HOPS};
-pub use policy::{Candidate, Decision, Hybrid, Packed, Policy, Random, Request, Spread};
+pub(crate) use policy::mix;
+pub use policy::{Candidate, Decision, Hybrid, Packed, Policy, Random, Request, SharedPolicy, Spread, UnknownPolicy};
 pub use types::Refusal;

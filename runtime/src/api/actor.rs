@@ -362,6 +362,7 @@ impl<T> ActorCall<T> {
             returns: 1,
             retries: self.retries,
             replay: Replay::Accept,
+            replicas: 1,
             stream: None,
         };
         let handle = if self.ordered { guard.number } else { 0 };

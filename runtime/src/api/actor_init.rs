@@ -193,6 +193,7 @@ impl<T: ActorType> ActorInit<T> {
             returns: 0,
             retries: Retries::default(),
             replay: Replay::Accept,
+            replicas: 1,
             stream: None,
         };
         let spec = Arc::new(ActorSpec { task: Arc::new(task), options: self.options });

@@ -54,6 +54,7 @@ pub struct TaskCall<R> {
     share: Option<Share>,
     retries: Retries,
     replay: Replay,
+    pub(super) replicas: u32,
     returns: u32,
     /// For generators: how many items may exist that nobody has taken.
     pub(super) ahead: Option<u32>,
@@ -72,6 +73,7 @@ impl<R> TaskCall<R> {
             share: None,
             retries: Retries::default(),
             replay: Replay::Strict,
+            replicas: 1,
             returns: 1,
             ahead: None,
             result: PhantomData,
@@ -191,8 +193,9 @@ impl<R> TaskCall<R> {
         let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
         let (args, held) = self.args.finish(context)?;
-        let (retries, replay) = (self.retries, self.replay);
-        let id = context.submit(|id| TaskSpec { id, label, class, args, returns, retries, replay, stream })?;
+        let (retries, replay, replicas) = (self.retries, self.replay, self.replicas);
+        let spec = |id| TaskSpec { id, label, class, args, returns, retries, replay, replicas, stream };
+        let id = context.submit(spec)?;
         drop(held);
         Ok(id)
     }

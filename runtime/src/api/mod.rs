@@ -10,6 +10,7 @@ mod group;
 mod memory;
 mod ready;
 mod reference;
+mod replicas;
 mod stream;
 mod why;
 

@@ -3,7 +3,7 @@
 use mobula_protocol::actor::{Registry, RegistryEffect, RegistryEvent};
 use mobula_protocol::member::view::{Effect as ViewEffect, Event as ViewEvent};
 use mobula_protocol::member::{Joined, View};
-use mobula_protocol::sched::{Dispatch, DispatchSettings, Hybrid, dispatch};
+use mobula_protocol::sched::{Dispatch, DispatchSettings, SharedPolicy, dispatch};
 use mobula_protocol::{Incarnation, Machine, Message, Nanos, NodeId, Violation};
 use std::sync::Arc;
 
@@ -21,13 +21,13 @@ pub(super) struct Actors {
 
 impl Actors {
     /// No actors, in a cluster of the head alone.
-    pub fn new(now: Nanos, welcome: Joined, seed: u64) -> Self {
+    pub fn new(now: Nanos, welcome: Joined, SharedPolicy(policy): SharedPolicy, seed: u64) -> Self {
         let mut view = View::new();
         view.step(now, ViewEvent::Joined(Box::new(welcome)), &mut Vec::new());
         let settings = DispatchSettings::default();
         Self {
             view,
-            dispatch: Dispatch::new(Incarnation::HEAD, Arc::new(Hybrid), settings, seed),
+            dispatch: Dispatch::new(Incarnation::HEAD, policy, settings, seed),
             registry: Registry::default(),
             placing: Vec::new(),
             said: Vec::new(),

@@ -55,7 +55,7 @@ impl Head {
         let roster = Roster::new(settings.members, member);
         let shell = Shell {
             env: env.clone(),
-            actors: Actors::new(env.now(), roster.welcome_head(), env.rng("place actors").next_u64()),
+            actors: Actors::new(env.now(), roster.welcome_head(), settings.policy, env.rng("place actors").next_u64()),
             roster,
             link,
             peers: Peers { env: env.clone(), head: address.clone(), clients: Arc::default() },

@@ -30,7 +30,7 @@ use mobula_protocol::link::{self, Link};
 use mobula_protocol::member::{self, Joined, Member, View};
 use mobula_protocol::owner::{self, Owner};
 use mobula_protocol::pull::{self, BundleId, Pull};
-use mobula_protocol::sched::{Groups, Hybrid, Policy, dispatch, executor, group, local};
+use mobula_protocol::sched::{Groups, SharedPolicy, dispatch, executor, group, local};
 use mobula_protocol::{Attempt, ByteSize, Incarnation, Labels, Machine, Message, Nanos, NodeId, ObjectId, Resources};
 use mobula_protocol::{TaskId, Violation};
 use std::collections::{BTreeMap, VecDeque};
@@ -47,6 +47,8 @@ pub(super) enum Wish {
     Await(Awaiting),
     /// A get that the pull machine works on; answered through this.
     Get(Vec<ObjectId>, Reply),
+    /// A copy that the owner of an object wants here.
+    Replica,
     /// A get that was answered; its values stay pinned until it is dropped.
     Answered,
 }
@@ -81,7 +83,7 @@ pub struct Core {
     pub(super) credits: Arc<Credits>,
     /// Consumers of this process that wait for the next item of a generator.
     pub(super) consumers: BTreeMap<TaskId, Consumer>,
-    /// Bundles of task arguments are numbered from the top, those of the application from the bottom.
+    /// Bundles of task arguments and replicas are numbered from the top, those of the application from the bottom.
     pub(super) next_args: u64,
     pub(super) load: member::NodeLoad,
     pub(super) room: ByteSize,
@@ -150,6 +152,8 @@ pub struct Birth {
     pub cancels: Arc<Cancels>,
     /// Where it is written for generators how far they may go.
     pub credits: Arc<Credits>,
+    /// Where requests go.
+    pub policy: SharedPolicy,
     /// Breaks ties between equally good nodes.
     pub seed: u64,
 }
@@ -160,7 +164,7 @@ impl Core {
         let me = birth.joined.incarnation;
         let capacity = objects.table().arena().capacity();
         let heartbeat = birth.joined.settings.health_period;
-        let policy: Arc<dyn Policy> = Arc::new(Hybrid);
+        let SharedPolicy(policy) = birth.policy;
         let member = Member {
             incarnation: me,
             name: birth.name,

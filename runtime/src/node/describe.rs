@@ -7,9 +7,11 @@ use mobula_protocol::pull::{Waiting, WaitingFor};
 impl Core {
     /// Everything that waits here: for what, since when, and thereby who will wake it (no wait is silent).
     pub(super) fn waits(&self) -> Vec<String> {
-        let mut lines = self.owner.waits();
+        let mut lines: Vec<String> =
+            self.owner.unfinished().into_iter().filter_map(|task| self.why_owned(task)).collect();
         lines.extend(self.actors.callers.waits());
         lines.extend(self.groups.waits());
+        lines.extend(self.owner.unreplicated());
         lines.extend(self.pull.waiting().map(|waiting| self.wait_of(&waiting)));
         for lease in self.local.leases() {
             lines.extend(self.local.why(lease).map(|why| format!("{lease} waits to be granted: {why}")));
@@ -19,18 +21,25 @@ impl Core {
 
     /// What this node knows of what a task waits for: as its owner, and as the node that is to run it.
     pub(super) fn why(&self, task: TaskId) -> Vec<String> {
-        let more = self.dispatch.why(task).map_or_else(String::new, |more| format!(": {more}"));
-        let mut lines: Vec<String> = self.owner.why(task).map(|why| why + &more).into_iter().collect();
+        let mut lines: Vec<String> = self.why_owned(task).into_iter().collect();
         let its =
             |waiting: &Waiting| matches!(self.wishes.get(&waiting.bundle), Some(Wish::Args(of, _)) if *of == task);
         lines.extend(self.pull.waiting().filter(its).map(|waiting| self.wait_of(&waiting)));
         lines
     }
 
+    /// What a task of this process waits for.
+    fn why_owned(&self, task: TaskId) -> Option<String> {
+        let why = self.owner.why(task, &|at| self.name_of(at))?;
+        let more = self.dispatch.why(task).map_or_else(String::new, |more| format!(": {more}"));
+        Some(why + &more)
+    }
+
     /// A bundle of values that are not all here, in words.
     fn wait_of(&self, waiting: &Waiting) -> String {
         let who = match self.wishes.get(&waiting.bundle) {
             Some(Wish::Args(task, attempt)) => format!("attempt {} of {task}", attempt.0),
+            Some(Wish::Replica) => "a replica".to_owned(),
             Some(Wish::Get(..) | Wish::Await(_) | Wish::Answered) => "a get".to_owned(),
             None => format!("{:?}", waiting.bundle),
         };

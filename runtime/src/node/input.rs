@@ -62,12 +62,17 @@ impl Core {
                 self.log("free-by-hand", format_args!("{object}"));
                 self.send(object.owner(), Message::FreeObject(object));
             }
+            Input::Replicate { object, copies } => {
+                self.log("replicas", format_args!("{object} {copies}"));
+                self.send(object.owner(), Message::ReplicateObject { object, copies });
+            }
             Input::Drain(node, reply) => {
                 let node = self.view.by_name(&node).map(|member| member.incarnation);
                 node.into_iter().for_each(|node| self.send(node, Message::Drain));
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(node.is_some());
             }
+            Input::Leave => self.send(Incarnation::HEAD, Message::Leave),
             Input::Group(group, input) => self.group_input(group, input),
             Input::Ask(question) => self.answer(question),
             Input::Received { envelope, reply } => self.received(envelope, reply),
@@ -309,6 +314,9 @@ impl Core {
             Message::CopyAdded { object, size } => self.tell_owner(owner::Event::CopyAdded { object, at: from, size }),
             Message::CopyRemoved(object) => self.tell_owner(owner::Event::CopyRemoved { object, at: from }),
             Message::Promote(object) => self.promote(object),
+            Message::ReplicateObject { object, copies } => self.tell_owner(owner::Event::Replicate { object, copies }),
+            Message::Replicate(object) => self.replicate(object),
+            Message::ReplicaRefused(object) => self.tell_owner(owner::Event::ReplicaRefused { object, by: from }),
             Message::CopyEvicted(object) => self.tell_owner(owner::Event::CopyEvicted { object, at: from }),
             Message::Free(objects) => objects.into_iter().for_each(|object| self.drop_copy(object)),
             Message::BorrowAdd { object, by } => self.tell_owner(owner::Event::Borrowed { object, by }),

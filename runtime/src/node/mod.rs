@@ -13,6 +13,7 @@ mod groups;
 mod holds;
 mod input;
 mod memory;
+mod replicas;
 mod route;
 mod shell;
 mod stream;

@@ -128,6 +128,7 @@ impl Core {
             }
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
+            Effect::Replicate { to, object } => self.send(to, Message::Replicate(object)),
             Effect::Free { at, objects } => {
                 for object in &objects {
                     // Copies also go when there are others; the object only when nobody refers to it.
@@ -175,7 +176,10 @@ impl Core {
                 self.log("set-aside", format_args!("{bundle}"));
                 self.send(to, Message::BundleReserved(bundle));
             }
-            Effect::Unreserved { to, bundle } => self.send(to, Message::BundleRefused(bundle)),
+            Effect::Unreserved { to, bundle } => {
+                self.log("no-room", format_args!("{bundle}"));
+                self.send(to, Message::BundleRefused(bundle));
+            }
             Effect::Refuse { to, lease, why } => self.send(to, Message::LeaseRefused { lease, why }),
             Effect::Ended { lease } => {
                 self.log("lease-end", format_args!("{lease}"));
@@ -202,10 +206,16 @@ impl Core {
         }
     }
 
-    /// Makes the arguments of an attempt local.
-    pub(super) fn want_args(&mut self, task: TaskId, attempt: Attempt, objects: Vec<ObjectId>) {
+    /// A number for a bundle that the application has not asked for.
+    pub(super) fn internal_bundle(&mut self) -> BundleId {
         let bundle = BundleId(self.next_args);
         self.next_args -= 1;
+        bundle
+    }
+
+    /// Makes the arguments of an attempt local.
+    pub(super) fn want_args(&mut self, task: TaskId, attempt: Attempt, objects: Vec<ObjectId>) {
+        let bundle = self.internal_bundle();
         self.wishes.insert(bundle, Wish::Args(task, attempt));
         if let Some(running) = self.attempts.get_mut(&(task, attempt)) {
             running.wanted = Some((bundle, objects.clone()));
@@ -334,6 +344,7 @@ impl Core {
     fn bundle_ready(&mut self, bundle: BundleId, values: Vec<Value>) {
         match self.wishes.get_mut(&bundle) {
             None | Some(Wish::Answered | Wish::Await(_)) => {}
+            Some(Wish::Replica) => self.replica_ready(bundle),
             Some(Wish::Args(task, attempt)) => {
                 let key = (*task, *attempt);
                 self.args_ready(bundle, key, values);
@@ -402,6 +413,7 @@ impl Core {
                 self.log("get-failed", format_args!("{object} {:?}", error.kind));
                 let _ = reply.send(Err(error));
             }
+            Some(Wish::Replica) => self.replica_failed(object, &error),
             Some(Wish::Answered | Wish::Await(_)) | None => {}
         }
     }
@@ -439,6 +451,7 @@ impl Core {
         let view = Arc::new(view);
         self.tell_local(local::Event::View(view.clone()));
         self.tell_groups(group::Event::View(view.clone()));
+        self.takers_changed(&view);
         self.tell_dispatch(dispatch::Event::View(view));
     }
 

@@ -101,6 +101,7 @@ impl Node {
             total: settings.resources,
             labels: settings.labels,
             lineage: settings.lineage,
+            policy: settings.policy,
             head_grace: settings.head_grace,
             logging: env.world() != WorldKind::Real,
             cancels,
@@ -141,6 +142,15 @@ impl Node {
                 Err(Error::new(TaskErrorKind::Disconnected, format!("the driver's node has stopped: {why}")))
             }
         }
+    }
+
+    /// Says goodbye, so that the others need not wait for the health check, and waits until the node is out of the
+    /// cluster, at most `limit`. What it owns is lost, and what runs on it.
+    pub async fn leave(&self, limit: Nanos) {
+        // The inbox is closed only when the node has stopped.
+        let _ = self.context.shared().inbox.send(Input::Leave);
+        // If the head does not answer, the health check says what this would have.
+        let _ = self.context.env().timeout(limit, self.stopped()).await;
     }
 
     /// Resolves when the node has stopped, with the reason.
@@ -219,7 +229,8 @@ impl RpcService for Service {
                     ack.map_or_else(|| Err(RpcStatus::new(RpcCode::Unavailable, "this node has stopped")), wire::ack)
                 }
                 Request::Memory => self.ask(Question::Memory).await,
-                Request::Why(task) => self.ask(|reply| Question::Why(task, reply)).await,
+                Request::Why(Some(task)) => self.ask(|reply| Question::Why(task, reply)).await,
+                Request::Why(None) => self.ask(Question::Waits).await,
                 Request::Join(request) => {
                     let message = format!("`{}` asked a node to join; ask the head", request.name);
                     Err(RpcStatus::new(RpcCode::FailedPrecondition, message))

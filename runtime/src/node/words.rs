@@ -90,8 +90,17 @@ pub enum Input {
     },
     /// The application frees a value by hand.
     Free(ObjectId),
+    /// The application wants a value on so many nodes.
+    Replicate {
+        /// The object.
+        object: ObjectId,
+        /// How many nodes.
+        copies: u32,
+    },
     /// The application wants a node to take no more work. Answered with whether there is such a node.
     Drain(String, oneshot::Sender<bool>),
+    /// This process leaves the cluster.
+    Leave,
     /// The application wants something of a placement group.
     Group(GroupId, GroupInput),
     /// The application asks something.

@@ -29,7 +29,9 @@ pub(crate) use source::hint;
 pub use source::{FileError, Result};
 pub use stream::{Next, Then};
 
-use mobula_runtime::{Amount, ByteSize, Labels, MemoryPolicy, Nanos, Resources, WorldKind};
+use mobula_runtime::{
+    Amount, ByteSize, Labels, MemoryPolicy, Nanos, Resources, SharedPolicy, UnknownPolicy, WorldKind,
+};
 use source::Source;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -192,6 +194,7 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         lineage: table.get("lineage")?,
         memory_policy: table.get::<Policy>("memory_policy")?.map(|policy| policy.0),
         spill: table.get("spill")?,
+        policy: table.get("policy")?,
         driver_store: table.get("driver_store")?,
         relay_from: table.get("relay_from")?,
         head_grace: table.get("head_grace")?,
@@ -204,6 +207,13 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
     }
     table.finish()?;
     Ok(settings)
+}
+
+impl Read<'_> for SharedPolicy {
+    fn read(item: Item<'_>) -> Result<Self> {
+        let word = results::word(item, "policy", &SharedPolicy::NAMES)?;
+        word.parse().map_err(|why: UnknownPolicy| item.error(why.to_string()))
+    }
 }
 
 struct Policy(MemoryPolicy);

@@ -8,7 +8,7 @@ use crate::condition::Condition;
 use crate::expr::AggText;
 use crate::tasks::Function;
 use mobula_data::{Expr, JoinKind};
-use mobula_runtime::{ByteSize, Labels, MemoryPolicy, Nanos, Resources};
+use mobula_runtime::{ByteSize, Labels, MemoryPolicy, Nanos, Resources, SharedPolicy};
 use std::collections::BTreeMap;
 
 /// A scenario.
@@ -79,6 +79,8 @@ pub struct Settings {
     pub memory_policy: Option<MemoryPolicy>,
     /// Directories for spilled objects, on each node's disk.
     pub spill: Option<Vec<String>>,
+    /// Where tasks and actors go.
+    pub policy: Option<SharedPolicy>,
     /// The capacity of the driver's store.
     pub driver_store: Option<ByteSize>,
     /// The smallest object that receivers pass on while it arrives.
@@ -159,6 +161,8 @@ pub struct Put {
     pub name: Name,
     /// What is stored.
     pub value: Literal,
+    /// On how many nodes it is kept.
+    pub replicas: Option<u32>,
 }
 
 /// A value as the file writes it.
@@ -229,6 +233,8 @@ pub struct Submit {
     pub priority: Option<i32>,
     /// For generators: how many items may exist that nobody has taken.
     pub backpressure: Option<u32>,
+    /// On how many nodes each result is kept.
+    pub replicas: Option<u32>,
     /// Number of results.
     pub returns: u32,
 }

@@ -18,6 +18,8 @@ const OTHERS: &[&str] = &[
     "planted",
     "promote",
     "refused",
+    "replica-failed",
+    "replicas",
     "restore",
     "rpc",
     "shrink",

@@ -36,6 +36,7 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         share: share(table)?,
         priority: table.get("priority")?,
         backpressure: table.get("backpressure")?,
+        replicas: super::verbs::replicas(table)?,
         returns,
         names,
     };

@@ -84,7 +84,16 @@ fn put(table: &mut Table<'_>) -> Result<Action> {
     if seed.is_some() && bytes.is_none() {
         return Err(table.error("`seed` goes with `bytes`"));
     }
-    Ok(Action::Put(Put { name, value }))
+    Ok(Action::Put(Put { name, value, replicas: replicas(table)? }))
+}
+
+/// On how many nodes a value is kept.
+pub(super) fn replicas(table: &mut Table<'_>) -> Result<Option<u32>> {
+    let replicas: Option<u32> = table.get("replicas")?;
+    match replicas {
+        Some(0) => Err(table.error("`replicas` must be at least 1, which is what every value has")),
+        other => Ok(other),
+    }
 }
 
 fn wait(table: &mut Table<'_>) -> Result<Action> {

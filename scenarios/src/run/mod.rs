@@ -241,6 +241,7 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             memory_policy: file.memory_policy.unwrap_or(defaults.memory_policy),
             spill: file.spill.clone().unwrap_or(defaults.spill),
             relay_from: file.relay_from.unwrap_or(defaults.relay_from),
+            policy: file.policy.clone().unwrap_or(defaults.policy),
         },
         link: LinkSpec {
             latency: scenario.cluster.latency.map_or(link.latency, |latency| (latency, latency)),

@@ -2,7 +2,7 @@
 
 use mobula_env::RpcFault;
 use mobula_protocol::{Amount, ByteSize, Labels, Nanos, Resources};
-use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings};
+use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings, SharedPolicy};
 
 /// Flags of `PROGRAM head`.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -16,6 +16,9 @@ pub struct HeadArgs {
     /// How long a silence is death, as in 2s.
     #[arg(long, value_name = "TIME")]
     pub health_timeout: Option<Nanos>,
+    /// Where actors go: `hybrid`, `spread`, `packed` or `random`.
+    #[arg(long)]
+    pub policy: Option<SharedPolicy>,
     /// A fault of this process's calls, as in kind=in_flight,method=View,nth=2,count=1; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub rpc_fault: Vec<RpcFault>,
@@ -68,6 +71,9 @@ pub struct NodeArgs {
     /// Objects of this size and larger are passed on while they still arrive.
     #[arg(long, value_name = "BYTES")]
     pub relay_from: Option<ByteSize>,
+    /// Where tasks of this node go, and requests it has no room for: `hybrid`, `spread`, `packed` or `random`.
+    #[arg(long)]
+    pub policy: Option<SharedPolicy>,
     /// How long to try to join, and to go on without the head.
     #[arg(long, value_name = "TIME")]
     pub head_grace: Option<Nanos>,
@@ -89,6 +95,7 @@ impl HeadArgs {
         let members = &mut settings.members;
         members.health_period = self.health_period.unwrap_or(members.health_period);
         members.health_timeout = self.health_timeout.unwrap_or(members.health_timeout);
+        settings.policy = self.policy.clone().unwrap_or_default();
         settings
     }
 }
@@ -108,6 +115,7 @@ impl NodeArgs {
             inline: self.inline.unwrap_or(default.inline),
             store_grace: self.store_grace.unwrap_or(default.store_grace),
             lineage: self.lineage.unwrap_or(default.lineage),
+            policy: self.policy.clone().unwrap_or_default(),
             relay_from: self.relay_from.unwrap_or(default.relay_from),
             head_grace: self.head_grace.unwrap_or(default.head_grace),
             port: self.port,

@@ -11,6 +11,7 @@ impl HeadArgs {
             port: 0,
             health_period: Some(settings.health_period),
             health_timeout: Some(settings.health_timeout),
+            policy: Some(settings.policy.clone()),
             rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
@@ -22,6 +23,7 @@ impl HeadArgs {
         line.flag("port", self.port);
         line.option("health-period", self.health_period.map(nanos));
         line.option("health-timeout", self.health_timeout.map(nanos));
+        line.option("policy", self.policy.as_ref());
         self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0
@@ -45,6 +47,7 @@ impl NodeArgs {
             inline: Some(settings.inline),
             store_grace: Some(settings.store_grace),
             lineage: Some(settings.lineage),
+            policy: Some(settings.policy.clone()),
             relay_from: Some(settings.relay_from),
             head_grace: Some(settings.head_grace),
             port: 0,
@@ -68,6 +71,7 @@ impl NodeArgs {
         line.option("inline", self.inline.map(|bytes| bytes.0));
         line.option("store-grace", self.store_grace.map(nanos));
         line.option("lineage", self.lineage.map(|bytes| bytes.0));
+        line.option("policy", self.policy.as_ref());
         line.option("relay-from", self.relay_from.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));
         line.flag("port", self.port);

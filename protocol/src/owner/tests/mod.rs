@@ -7,6 +7,7 @@ mod lineage;
 mod model;
 mod reconstruction;
 mod references;
+mod replicas;
 mod scale;
 mod streams;
 
@@ -56,6 +57,8 @@ struct World {
     home: Incarnation,
     retries: Retries,
     replay: Replay,
+    /// On how many nodes the results of tasks are kept.
+    replicas: u32,
     /// What the hash of a result depends on besides its task; a test changes it to make tasks return something else.
     salt: u64,
     /// Whether `check()` runs after every step; the tests of scale do without.
@@ -64,6 +67,10 @@ struct World {
     running: Vec<Running>,
     /// Puts that have begun and not ended.
     putting: Vec<ObjectId>,
+    /// Copies that nodes were asked to fetch, and have not.
+    fetching: Vec<(Incarnation, ObjectId)>,
+    /// Who was told to keep its copy.
+    kept: BTreeSet<(Incarnation, ObjectId)>,
     /// Attempts that nodes were told not to start.
     cancelled: Vec<(TaskId, Attempt)>,
     /// What lies in the nodes' stores, by what the owner and the nodes did.
@@ -91,11 +98,14 @@ impl World {
             home: A,
             retries: Retries::default(),
             replay: Replay::Strict,
+            replicas: 1,
             salt: 0,
             checked: true,
             queued: vec![],
             running: vec![],
             putting: vec![],
+            fetching: vec![],
+            kept: BTreeSet::new(),
             cancelled: vec![],
             stores: BTreeMap::new(),
             told: BTreeMap::new(),
@@ -140,9 +150,16 @@ impl World {
             Effect::Promote { at, object } => {
                 let has = self.stores.entry(at).or_default().contains(&object);
                 assert!(has, "{object} is promoted at {at}, which has no copy (I19)");
+                self.kept.insert((at, object));
+            }
+            Effect::Replicate { to, object } => {
+                assert!(!self.has(to, object), "{to} has {object} already");
+                assert!(!self.fetching.contains(&(to, object)), "{to} is asked for {object} twice");
+                self.fetching.push((to, object));
             }
             Effect::Free { at, objects } => {
                 for object in objects {
+                    self.kept.remove(&(at, object));
                     let had = self.stores.entry(at).or_default().remove(&object);
                     assert!(had, "{object} is freed at {at}, which has no copy (I30)");
                 }
@@ -192,6 +209,7 @@ impl World {
             returns,
             retries: self.retries,
             replay: self.replay,
+            replicas: self.replicas,
             stream: None,
         };
         self.step(Event::Submit(spec.into()));
@@ -332,6 +350,8 @@ impl World {
 
     fn kill(&mut self, node: Incarnation) {
         self.stores.remove(&node);
+        self.fetching.retain(|(at, _)| *at != node);
+        self.kept.retain(|(at, _)| *at != node);
         for run in self.running.iter().filter(|run| run.at == node) {
             self.ends.entry(run.spec.id).or_default().died += 1;
         }
@@ -347,7 +367,19 @@ impl World {
 
     fn evict(&mut self, object: ObjectId, at: Incarnation) {
         self.stores.entry(at).or_default().remove(&object);
+        self.kept.remove(&(at, object));
         self.step(Event::CopyRemoved { object, at });
+    }
+
+    /// Nodes fetch what they were asked to keep, as far as it exists; who waits for what does not exist goes on waiting.
+    fn fetch_replicas(&mut self) {
+        for (at, object) in std::mem::take(&mut self.fetching) {
+            match self.owner.locate(object) {
+                Located::Stored { .. } => self.copy(object, at),
+                Located::Pending => self.fetching.push((at, object)),
+                Located::Inline(_) | Located::Failed(_) => {}
+            }
+        }
     }
 
     fn has(&self, at: Incarnation, object: ObjectId) -> bool {
@@ -366,6 +398,7 @@ impl World {
     /// Every reference is gone and every task over: so is everything else (I24, I27, I31).
     fn assert_empty(&self) {
         assert_eq!((self.owner.objects(), self.owner.tasks(), self.owner.pending()), (0, 0, 0));
+        assert!(self.owner.replicas.is_empty(), "replicas are wanted of what is gone");
         assert!(self.owner.directory.is_empty() && self.owner.waiting.is_empty() && self.owner.foreign.is_empty());
         assert!(self.stores.values().all(BTreeSet::is_empty), "copies stay: {:?}", self.stores);
         assert!(self.foreign.values().all(|counts| *counts == (0, 0)), "unbalanced: {:?}", self.foreign);

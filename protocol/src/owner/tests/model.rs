@@ -46,6 +46,13 @@ enum Op {
     /// The other owner says where its objects are: pending, inline or stored.
     Foreign(usize, u8),
     ForeignDies,
+    /// Something the application holds is to be on so many nodes.
+    Replicate(usize, u32),
+    /// The nodes that were asked for copies fetch them; or one says that it cannot.
+    FetchReplicas,
+    RefuseReplica(usize),
+    /// A node drains, or no longer does.
+    Drain(usize),
     /// From now on tasks return something else than before.
     Differ,
 }
@@ -81,6 +88,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => n.clone().prop_map(Op::FreeByHand),
         3 => (n, 0..3u8).prop_map(|(n, what)| Op::Foreign(n, what)),
         1 => Just(Op::ForeignDies),
+        3 => (0..64usize, 1..4u32).prop_map(|(n, copies)| Op::Replicate(n, copies)),
+        4 => Just(Op::FetchReplicas),
+        1 => (0..64usize).prop_map(Op::RefuseReplica),
+        1 => (0..SLOTS).prop_map(Op::Drain),
         1 => Just(Op::Differ),
     ]
 }
@@ -88,6 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
 struct Model {
     w: World,
     nodes: Vec<Incarnation>,
+    draining: BTreeSet<Incarnation>,
     /// What the application holds, with repetition.
     held: Vec<ObjectId>,
     borrowed: Vec<(ObjectId, Incarnation)>,
@@ -103,9 +115,12 @@ fn pick<T: Clone>(from: &[T], n: usize) -> Option<T> {
 
 impl Model {
     fn new(retries: Retries) -> Self {
+        let mut w = World { retries, ..World::new() };
+        w.step(Event::Nodes([A, B, C].into()));
         Self {
-            w: World { retries, ..World::new() },
+            w,
             nodes: vec![A, B, C],
+            draining: BTreeSet::new(),
             held: vec![],
             borrowed: vec![],
             subscribed: vec![],
@@ -187,6 +202,18 @@ impl Model {
             }
             Op::Cancel(n) => self.held_step(n, |object| Event::Cancel { object, recursive: true }),
             Op::FreeByHand(n) => self.held_step(n, Event::Free),
+            Op::Replicate(n, copies) => self.held_step(n, |object| Event::Replicate { object, copies }),
+            Op::FetchReplicas => self.w.fetch_replicas(),
+            Op::RefuseReplica(n) if !self.w.fetching.is_empty() => {
+                let (by, object) = self.w.fetching.swap_remove(n % self.w.fetching.len());
+                self.w.step(Event::ReplicaRefused { object, by });
+            }
+            Op::Drain(at) => {
+                if !self.draining.remove(&self.nodes[at]) {
+                    self.draining.insert(self.nodes[at]);
+                }
+                self.nodes_changed();
+            }
             Op::Copy(n, at) => self.copy(n, self.nodes[at]),
             Op::Evict(n) => {
                 let copies: Vec<(ObjectId, Incarnation)> =
@@ -254,6 +281,13 @@ impl Model {
         self.borrowed.retain(|(_, by)| *by != dead);
         self.subscribed.retain(|(_, by)| *by != dead);
         self.w.kill(dead);
+        self.nodes_changed();
+    }
+
+    fn nodes_changed(&mut self) {
+        let nodes = self.nodes.iter().filter(|at| !self.draining.contains(at));
+        let nodes = nodes.copied().collect();
+        self.w.step(Event::Nodes(nodes));
     }
 
     /// A node fetches what another one has; the word of it may be late.
@@ -327,6 +361,7 @@ impl Model {
             for run in self.w.running.clone() {
                 self.w.finish(run.spec.id);
             }
+            self.w.fetch_replicas();
             if self.w.owner.pending() == 0 && self.w.running.is_empty() {
                 break;
             }

@@ -296,10 +296,7 @@ impl Dispatch {
         let asked = class.asked.iter().filter_map(|seq| self.leases.get(seq)).map(|lease| self.room_at(lease.at));
         let (name, held, asked) = (&class.spec.function, class.held, asked.collect::<Vec<_>>());
         let asked = if asked.is_empty() { "none".to_owned() } else { asked.join(", ") };
-        Some(format!(
-            "waits for a lease: {} tasks of {name} queued, {held} leases held, asked at {asked}",
-            class.queue.live()
-        ))
+        Some(format!("{} tasks of {name} queued, {held} leases held, asked at {asked}", class.queue.live()))
     }
 
     /// A node and what was free there when it last told its load.

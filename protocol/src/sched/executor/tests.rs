@@ -25,7 +25,17 @@ fn spec(seq: u64, refs: &[u64]) -> Arc<TaskSpec> {
     };
     let args = refs.iter().map(|object| Arg::Ref(task(*object).result(0))).collect();
     let (label, class, retries) = ("f".into(), Arc::new(class), Retries::default());
-    Arc::new(TaskSpec { id: task(seq), label, class, args, returns: 1, retries, replay: Replay::Strict, stream: None })
+    Arc::new(TaskSpec {
+        id: task(seq),
+        label,
+        class,
+        args,
+        returns: 1,
+        retries,
+        replay: Replay::Strict,
+        replicas: 1,
+        stream: None,
+    })
 }
 
 fn step(executor: &mut Executor, event: Event) -> Vec<Effect> {

@@ -43,7 +43,7 @@ pub(super) fn plan(view: &ClusterView, strategy: Strategy, missing: &[&Resources
     let (what, how) = (what.join(" "), strategy.name());
     Plan::Wait(match ever {
         true => format!("waits for room for {what}, {how}"),
-        false => format!("infeasible: the cluster, were it empty, has no room for {what}, {how}"),
+        false => format!("is infeasible: the cluster, were it empty, has no room for {what}, {how}"),
     })
 }
 

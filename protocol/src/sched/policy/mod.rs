@@ -10,16 +10,40 @@
 //! 3. **Preference.** The policy orders the nodes with room. If none has room, every policy queues at the same node:
 //!    the one with most argument bytes, then the shortest queue for its size.
 //!
-//! A policy therefore cannot break a constraint, and a new one is one file with one function ([`Policy::choose`]).
+//! A policy therefore cannot break a constraint, and a new one is one file with one function ([`Policy::choose`]):
+//! ```
+//! use mobula_protocol::sched::{Candidate, Policy, Request, SharedPolicy};
+//!
+//! /// The node with the most room, in absolute terms.
+//! #[derive(Debug)]
+//! struct Roomiest;
+//!
+//! impl Policy for Roomiest {
+//!     fn name(&self) -> &'static str {
+//!         "roomiest"
+//!     }
+//!
+//!     fn choose(&self, _: &Request<'_>, candidates: &[Candidate<'_>]) -> usize {
+//!         let room = |i: &usize| candidates[*i].node.load.available.get("cpu");
+//!         (0..candidates.len()).max_by_key(room).unwrap_or(0)
+//!     }
+//! }
+//!
+//! let policy = SharedPolicy::new(Roomiest);       // for the settings of nodes and of the head
+//! assert_eq!(policy.to_string(), "roomiest");
+//! assert!("packed".parse::<SharedPolicy>().is_ok());  // those that come with Mobula have names
+//! ```
 //!
 //! Where we differ from Ray: `SPREAD` is the least used node and not a rotating counter, so that the function stays
 //! pure; locality is used only among nodes with room; ties come from a seed in the request.
 
 mod constraints;
+mod shared;
 mod shipped;
 #[cfg(test)]
 mod tests;
 
+pub use shared::{SharedPolicy, UnknownPolicy};
 pub use shipped::{Hybrid, Packed, Random, Spread};
 
 use crate::member::{ClusterView, NodeView};
@@ -125,7 +149,7 @@ pub(super) fn cluster_slots(view: &ClusterView, class: &SchedulingClass) -> u64 
 }
 
 /// A number that looks random and depends on its inputs alone (splitmix64's finaliser).
-pub(super) fn mix(seed: u64, n: u64) -> u64 {
+pub(crate) fn mix(seed: u64, n: u64) -> u64 {
     let mut z = seed ^ n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -53,6 +53,7 @@ fn task(seq: u64, args: &[ObjectId]) -> Arc<TaskSpec> {
         returns: 1,
         retries: Retries::default(),
         replay: mobula_protocol::Replay::Strict,
+        replicas: 1,
         stream: None,
     })
 }
@@ -77,6 +78,7 @@ impl Bench {
             total: Resources::cpus(1),
             labels: Labels::new(),
             lineage: settings.lineage,
+            policy: settings.policy.clone(),
             head_grace: settings.head_grace,
             logging: false,
             cancels: Arc::default(),

@@ -28,6 +28,7 @@ fn the_child_reads_what_the_parent_writes() {
         memory_policy: mobula_runtime::MemoryPolicy::Evict,
         spill: vec!["/mnt/a".to_owned(), "b".to_owned()],
         relay_from: ByteSize(1 << 60),
+        policy: "packed".parse().expect("a policy"),
         ..ClusterSettings::default()
     };
     let head = HeadArgs::of(&settings);
@@ -45,7 +46,8 @@ fn the_child_reads_what_the_parent_writes() {
         (read.inline, read.store_grace, read.lineage),
         (settings.inline, settings.store_grace, settings.lineage)
     );
-    assert_eq!(read.relay_from, settings.relay_from);
+    assert_eq!((read.relay_from, read.policy), (settings.relay_from, settings.policy.clone()));
+    assert_eq!(head.settings().policy, settings.policy);
     assert_eq!((read.memory_policy, read.spill), (settings.memory_policy, settings.spill.clone()));
     let none = NodeArgs::of(&spec, &ClusterSettings { spill: Vec::new(), ..settings }, "127.0.0.1:4711");
     assert_eq!(parse(&none.to_args()), Ok(Program::Node(none.clone())));
@@ -69,6 +71,7 @@ fn bad_values_are_named_with_a_good_one() {
         ("node --join h:1 --name A --label =b", "as in `zone=z1`"),
         ("node --join h:1 --name A --store lots", "as in `100MB`"),
         ("head --health-period soon", "as in `250ms`"),
+        ("node --join h:1 --name A --policy best", "there are hybrid, spread, packed, random"),
         ("node --name A", "--join"),
     ] {
         let why = parse(&words(line)).unwrap_err();
