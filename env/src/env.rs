@@ -224,6 +224,11 @@ impl Env {
         RpcClient::connect(self, address).await
     }
 
+    /// A client of the service at `address` that connects with its first call, within that call's time.
+    pub fn rpc_client(&self, address: &str) -> RpcClient {
+        RpcClient::new(self, address)
+    }
+
     /// From now on calls meet this fault: those of all nodes of a simulated world, those of this node in the real one.
     pub fn inject_rpc_fault(&self, fault: RpcFault) {
         self.0.faults.inject(self.0.seed, fault);

@@ -71,6 +71,6 @@ pub use files::Files;
 pub use log::LogSink;
 pub use net::{Listener, Stream};
 pub use rng::Rng;
-pub use rpc::{RpcClient, RpcCode, RpcError, RpcFault, RpcFaultKind, RpcServer, RpcService, RpcStatus};
+pub use rpc::{MESSAGE_LIMIT, RpcClient, RpcCode, RpcError, RpcFault, RpcFaultKind, RpcServer, RpcService, RpcStatus};
 pub use sim::{SimConfig, SimFailure, SimHandle, SimReport, simulate};
 pub use task::{Task, TaskGone};

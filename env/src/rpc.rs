@@ -35,8 +35,9 @@ pub(crate) mod pb {
     tonic::include_proto!("mobula");
 }
 
-/// The longest message in either direction. Bulk data goes over [`Env::connect`].
-const MESSAGE_LIMIT: usize = 512 << 20;
+/// The longest message in either direction, in bytes: a call with a longer one fails with [`RpcError::TooLarge`]. Bulk data
+/// goes over [`Env::connect`].
+pub const MESSAGE_LIMIT: usize = 128 << 20;
 
 /// How long a call that is to be overtaken waits for the one that overtakes it.
 const OVERTAKE: Nanos = Nanos::millis(50);
@@ -66,6 +67,8 @@ pub enum RpcCode {
     ResourceExhausted,
     /// Not in this state of the system; retrying the same call does not help.
     FailedPrecondition,
+    /// Beyond the end of something; gRPC's word for a message that is too large.
+    OutOfRange,
     /// Lost against something concurrent.
     Aborted,
     /// No such method.
@@ -81,7 +84,7 @@ pub enum RpcCode {
 }
 
 /// The pairs of codes: ours, gRPC's.
-const CODES: [(RpcCode, tonic::Code); 13] = [
+const CODES: [(RpcCode, tonic::Code); 14] = [
     (RpcCode::InvalidArgument, tonic::Code::InvalidArgument),
     (RpcCode::NotFound, tonic::Code::NotFound),
     (RpcCode::AlreadyExists, tonic::Code::AlreadyExists),
@@ -89,6 +92,7 @@ const CODES: [(RpcCode, tonic::Code); 13] = [
     (RpcCode::Unauthenticated, tonic::Code::Unauthenticated),
     (RpcCode::ResourceExhausted, tonic::Code::ResourceExhausted),
     (RpcCode::FailedPrecondition, tonic::Code::FailedPrecondition),
+    (RpcCode::OutOfRange, tonic::Code::OutOfRange),
     (RpcCode::Aborted, tonic::Code::Aborted),
     (RpcCode::Unimplemented, tonic::Code::Unimplemented),
     (RpcCode::Unavailable, tonic::Code::Unavailable),
@@ -126,6 +130,9 @@ pub enum RpcError {
     /// No reply in time; with the address and the method.
     #[error("no reply in time from {0}")]
     Timeout(String),
+    /// The message is longer than [`MESSAGE_LIMIT`]; with the address and its length. It never left.
+    #[error("a message of {1} bytes for {0} is too large: the most is {MESSAGE_LIMIT}")]
+    TooLarge(String, usize),
     /// The service's own answer.
     #[error("the service answered {0:?}: {1}")]
     Status(RpcCode, String),
@@ -136,8 +143,14 @@ impl RpcError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unreachable(_) | Self::Timeout(_) => true,
+            Self::TooLarge(..) => false,
             Self::Status(code, _) => matches!(code, RpcCode::Unavailable | RpcCode::Aborted | RpcCode::Cancelled),
         }
+    }
+
+    /// Whether the message is too large for this transport, now and ever. Nobody has read it then.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::TooLarge(..) | Self::Status(RpcCode::OutOfRange | RpcCode::ResourceExhausted, _))
     }
 
     /// From a failed attempt to connect to `address`.
@@ -256,8 +269,12 @@ impl fmt::Debug for RpcClient {
 }
 
 impl RpcClient {
+    pub(crate) fn new(env: &Env, address: &str) -> Self {
+        Self { env: env.clone(), address: address.into(), line: Arc::default() }
+    }
+
     pub(crate) async fn connect(env: &Env, address: &str) -> Result<Self, RpcError> {
-        let client = Self { env: env.clone(), address: address.into(), line: Arc::default() };
+        let client = Self::new(env, address);
         client.channel().await?;
         Ok(client)
     }
@@ -364,6 +381,9 @@ impl RpcClient {
     }
 
     async fn send(&self, method: &str, body: Bytes, timeout: Nanos) -> Result<Bytes, RpcError> {
+        if body.len() > MESSAGE_LIMIT {
+            return Err(RpcError::TooLarge(self.address.to_string(), body.len()));
+        }
         let mut used = None;
         let attempt = async {
             let (channel, dialled) = self.channel().await?;

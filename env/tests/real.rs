@@ -68,6 +68,21 @@ fn faults_of_calls_are_of_one_node_and_end_when_told() {
 }
 
 #[test]
+fn a_message_that_is_too_large_is_refused_for_good() {
+    both(|net| {
+        let (a, b) = (node("A", net.clone()), node("B", net));
+        outside(async {
+            let server = a.env.rpc_serve(0, Arc::new(Echo(a.env.clone()))).await.unwrap();
+            let client = b.env.rpc_client(&server.address());
+            let body = Bytes::from(vec![0; mobula_env::MESSAGE_LIMIT + 1]);
+            let refused = client.call("echo", body, Nanos::secs(60)).await.unwrap_err();
+            assert!(refused.is_too_large() && !refused.is_retryable(), "{refused}");
+            assert_eq!(echo(&client, "smaller").await, Ok("smaller".into()));
+        });
+    });
+}
+
+#[test]
 fn killing_a_node_stops_its_server_and_a_new_one_is_found() {
     both(|net| {
         let (a, b) = (node("A", net.clone()), node("B", net.clone()));

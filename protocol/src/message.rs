@@ -2,6 +2,7 @@
 //! incarnations, so that no handler has to deduplicate.
 
 mod names;
+mod weight;
 
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
@@ -259,6 +260,12 @@ pub enum Message {
 }
 
 impl Message {
+    /// Whether only the newest of its kind counts, so that it need not wait for what was said before it, nor be repeated:
+    /// the sign of life, which must not stand in a queue behind bulky messages.
+    pub fn is_pulse(&self) -> bool {
+        matches!(self, Self::Heartbeat(_))
+    }
+
     /// The method name that scenario files use in `rpc = { method = ... }`.
     pub fn name(&self) -> &'static str {
         match self {

@@ -150,6 +150,29 @@ pub struct TaskSpec {
 }
 
 impl TaskSpec {
+    /// The most a specification may weigh ([`TaskSpec::weight`]): it travels in one message, together with what its owner
+    /// holds inline, and for an actor with a checkpoint. Large values are not inside, so this is a limit of a million
+    /// reference arguments, about.
+    pub const LIMIT: ByteSize = ByteSize(32 << 20);
+    /// The most results: each takes memory of the owner before it exists.
+    pub const MOST_RETURNS: u32 = 1 << 20;
+
+    /// Whether it is within the limits.
+    ///
+    /// # Errors
+    /// [`TaskErrorKind::TooLarge`], naming what is too large.
+    pub fn within_limits(&self) -> Result<(), TaskError> {
+        let (weight, returns) = (ByteSize(self.weight() as u64), self.returns);
+        let message = if weight > Self::LIMIT {
+            format!("the description of {} takes {weight}, the most is {}", self.id, Self::LIMIT)
+        } else if returns > Self::MOST_RETURNS {
+            format!("{} has {returns} results, the most is {}", self.id, Self::MOST_RETURNS)
+        } else {
+            return Ok(());
+        };
+        Err(TaskError::new(TaskErrorKind::TooLarge, message))
+    }
+
     /// The memory it takes as lineage, in bytes: what it consists of, and 256 for the owner's record and the maps it is
     /// in. Shared parts (label, class) are not counted.
     pub fn footprint(&self) -> ByteSize {
@@ -249,6 +272,8 @@ pub enum TaskErrorKind {
     ActorUnavailable,
     /// The handle has as many unfinished calls as it may have.
     TooManyPending,
+    /// A limit was exceeded that no setting lifts: of the size of one message, or of the number of results.
+    TooLarge,
 }
 
 impl TaskErrorKind {
@@ -278,9 +303,18 @@ pub struct TaskError {
 }
 
 impl TaskError {
-    /// An error without a cause.
+    /// The most bytes of a message; a user's error can be of any length.
+    const MESSAGE: usize = 64 << 10;
+
+    /// An error without a cause. Of an endless message the beginning is kept.
     pub fn new(kind: TaskErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), cause: None }
+        let mut message: String = message.into();
+        if message.len() > Self::MESSAGE {
+            let whole = message.len();
+            message.truncate(message.floor_char_boundary(Self::MESSAGE));
+            message.push_str(&format!("... ({whole} bytes in all)"));
+        }
+        Self { kind, message, cause: None }
     }
 
     /// The same with a cause.

@@ -88,6 +88,7 @@ pub const PROBES: &[&str] = &[
     "stop",
     "stray",
     "submit",
+    "undelivered",
     "ungroup",
 ];
 

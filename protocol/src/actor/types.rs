@@ -140,19 +140,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// About how many bytes it takes on the wire.
     pub fn weight(&self) -> usize {
-        let reply = |outcome: &TaskOutcome| match outcome {
-            TaskOutcome::Returned(results) => results
-                .iter()
-                .map(|result| match &result.place {
-                    crate::ResultPlace::Inline(bytes) => bytes.len() + 32,
-                    crate::ResultPlace::Stored(_) => 32,
-                })
-                .sum(),
-            TaskOutcome::Raised(error) => error.message.len() + 64,
-            TaskOutcome::Crashed(why) => why.len(),
-            TaskOutcome::HandedBack(_) => 0,
-        };
-        self.state.len() + self.replies.iter().map(|(_, outcome)| 32 + reply(outcome)).sum::<usize>()
+        self.state.len() + self.replies.iter().map(|(_, outcome)| 32 + outcome.weight()).sum::<usize>()
     }
 }
 

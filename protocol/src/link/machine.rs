@@ -3,7 +3,7 @@
 use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
 use super::{Ack, Counters, Effect, Envelope, Event, LinkSettings};
-use crate::{Epoch, Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use crate::{ByteSize, Epoch, Incarnation, Machine, Message, Nanos, NodeId, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 
@@ -45,7 +45,12 @@ impl Link {
     /// A link that knows the head and nobody else. A window or batch of zero counts as one.
     pub fn new(settings: LinkSettings) -> Self {
         let head = Incarnation::HEAD;
-        let settings = LinkSettings { window: settings.window.max(1), batch: settings.batch.max(1), ..settings };
+        let settings = LinkSettings {
+            window: settings.window.max(1),
+            batch: settings.batch.max(1),
+            window_bytes: settings.window_bytes.max(settings.batch_bytes),
+            ..settings
+        };
         Self {
             settings,
             me: None,
@@ -89,12 +94,16 @@ impl Link {
         }
     }
 
-    fn send(&mut self, to: Incarnation, message: Message) {
+    fn send(&mut self, to: Incarnation, message: Message, out: &mut Vec<Effect>) {
         assert!(self.me.is_some_and(|me| me != to), "{} to {to} sent by {:?}", message.name(), self.me);
         self.counters.sent += 1;
         if self.fenced || self.standing(to) == Standing::Dead {
             self.counters.dropped += 1;
             return;
+        }
+        if message.weight() as u64 > self.settings.message_bytes.0 {
+            self.counters.undelivered += 1;
+            return out.push(Effect::Undelivered { to, message });
         }
         self.peers.entry(to).or_default().outgoing.push(message);
         self.note_ready(to);
@@ -111,9 +120,9 @@ impl Link {
     /// Fills the window of one ready peer.
     fn pump(&mut self, to: Incarnation, out: &mut Vec<Effect>) {
         let (Some(me), Some(peer)) = (self.me, self.peers.get_mut(&to)) else { return };
-        while let Some(envelope) = peer.outgoing.seal(&self.settings, me, to) {
+        while let Some((envelope, load)) = peer.outgoing.seal(&self.settings, me, to) {
             self.counters.envelopes += 1;
-            out.push(Effect::Transmit(envelope));
+            out.push(Effect::Transmit { envelope, load });
         }
         self.ready.remove(&to);
     }
@@ -142,12 +151,22 @@ impl Link {
         }
     }
 
+    /// Gives the messages back, and sends their number without them: the receiver takes envelopes in order.
+    fn refused(&mut self, to: Incarnation, seq: u64, out: &mut Vec<Effect>) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let Some((messages, envelope)) = peer.outgoing.empty(seq) else { return };
+        self.counters.undelivered += messages.len() as u64;
+        out.extend(messages.into_iter().map(|message| Effect::Undelivered { to, message }));
+        out.push(Effect::Transmit { envelope, load: ByteSize::ZERO });
+        self.note_ready(to);
+    }
+
     fn retry_rested(&mut self, now: Nanos, out: &mut Vec<Effect>) {
         while let Some(&(until, to, seq)) = self.resting.first().filter(|(until, ..)| *until <= now) {
             self.resting.remove(&(until, to, seq));
-            if let Some(envelope) = self.peers.get_mut(&to).and_then(|peer| peer.outgoing.retry(seq)) {
+            if let Some((envelope, load)) = self.peers.get_mut(&to).and_then(|peer| peer.outgoing.retry(seq)) {
                 self.counters.retransmitted += 1;
-                out.push(Effect::Transmit(envelope));
+                out.push(Effect::Transmit { envelope, load });
             }
         }
     }
@@ -180,6 +199,13 @@ impl Link {
             return Ack::NotYetKnown;
         };
         let delivered = &mut self.counters.delivered;
+        if envelope.seq == Envelope::PULSE {
+            for message in envelope.messages.into_iter().filter(Message::is_pulse) {
+                *delivered += 1;
+                out.push(Effect::Deliver { from, message });
+            }
+            return Ack::Taken;
+        }
         let arrival = peer.incoming.take(envelope, &self.settings, |message| {
             *delivered += 1;
             out.push(Effect::Deliver { from, message });
@@ -253,7 +279,7 @@ impl Machine for Link {
     fn step(&mut self, now: Nanos, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Received(envelope) => self.received(envelope, out),
-            Event::Send { to, message } => self.send(to, message),
+            Event::Send { to, message } => self.send(to, message, out),
             _ if self.fenced => {}
             Event::Started(me) => self.start(me),
             Event::Flush => {
@@ -263,6 +289,7 @@ impl Machine for Link {
             }
             Event::Acked { to, seq, ack } => self.acked(now, to, seq, ack, out),
             Event::Lost { to, seq } => self.lost(now, to, seq),
+            Event::Refused { to, seq } => self.refused(to, seq, out),
             Event::PeerKnown(who) => self.peer_known(who),
             Event::PeerDied(who) => self.peer_died(who, out),
             Event::Tick => self.retry_rested(now, out),

@@ -15,8 +15,18 @@
 //! when it has none, messages gather and an [`Ack::Taken`] sends them on together. So a lone message never waits for
 //! company, and a busy link fills its envelopes by itself (the idea of Nagle's algorithm, RFC 896, per envelope).
 //!
+//! **Size.** Bytes are bounded like envelopes: at most [`LinkSettings::window_bytes`] in flight to a peer, so that what is
+//! under way can arrive within the limit of one request; a single message may be larger, up to
+//! [`LinkSettings::message_bytes`]. One that is larger still, or that the transport refuses for its size, is given back
+//! ([`Effect::Undelivered`]) and its number travels empty: it is never tried again, and never lost in silence. Whoever
+//! makes messages keeps them small; this is the last line.
+//!
+//! **Signs of life** ([`Message::is_pulse`]) stand outside all this: the newest one goes out with the next flush, whatever
+//! the window, alone in an envelope without a number. It may be lost, repeated or overtaken, and carries what tells the
+//! newer of two. Behind bulky messages it would come late, and its sender be declared dead for being busy.
+//!
 //! **Guarantees,** for a sender S and a receiver R, neither of them declared dead in the other's view:
-//! - what R has delivered from S is at any time a prefix of what S was asked to send to R;
+//! - what R has delivered from S is at any time a prefix of what S was asked to send to R, less what was given back;
 //! - if requests get through sometimes, and each learns that the other lives, R delivers all of it;
 //! - after R is told that S died, R delivers nothing from S any more: it answers [`Ack::StaleSender`] without looking
 //!   inside (invariant I39), and S, hearing that, emits [`Effect::Fenced`] and is silent ever after;
@@ -26,7 +36,8 @@
 //! **What must not happen.** Giving up: there is no retry budget, only membership ends an
 //! obligation. Judging: no number of lost requests makes a peer dead; that is [`crate::member`]'s verdict
 //! alone. A clock of its own for requests: the shell sets each request's time limit (well below the health
-//! timeout) and reports exactly one `Acked` or `Lost` for each `Transmit`; a late or repeated report is harmless.
+//! timeout) and reports exactly one `Acked`, `Lost` or `Refused` for each `Transmit`; a late or repeated
+//! report is harmless.
 //!
 //! **Different from Ray:** there each handler has to be idempotent by itself (`rpc.rst`; handlers that wait are the
 //! trap), a retryable gRPC client keeps a queue per peer with 1 s to 60 s back-off (`retryable_grpc_client.h`), and

@@ -12,9 +12,12 @@ pub struct LinkSettings {
     pub window: u32,
     /// The most messages in one envelope. At least 1.
     pub batch: usize,
-    /// About the most bytes of values in one envelope; a larger message travels alone. Below the 4 MB that a gRPC
-    /// server accepts by default.
+    /// About the most bytes of values in one envelope; a larger message travels alone.
     pub batch_bytes: ByteSize,
+    /// About the most bytes in flight to one peer, unless one envelope alone has more. At least [`Self::batch_bytes`].
+    pub window_bytes: ByteSize,
+    /// About the most bytes of one message; a larger one is given back ([`Effect::Undelivered`]).
+    pub message_bytes: ByteSize,
     /// How long an envelope rests after its first failed request.
     pub retry_first: Nanos,
     /// The longest rest; each failure doubles the one before.
@@ -27,6 +30,8 @@ impl Default for LinkSettings {
             window: 8,
             batch: 512,
             batch_bytes: ByteSize::mb(1),
+            window_bytes: ByteSize::mb(4),
+            message_bytes: ByteSize(64 << 20),
             retry_first: Nanos::millis(20),
             retry_max: Nanos::secs(1),
         }
@@ -41,13 +46,16 @@ pub struct Envelope {
     pub from: Incarnation,
     /// To whom, and to no other life of it.
     pub to: Incarnation,
-    /// Counts the envelopes of this pair, from 1.
+    /// Counts the envelopes of this pair, from 1; or [`Envelope::PULSE`].
     pub seq: u64,
     /// What is said, in order.
     pub messages: Vec<Message>,
 }
 
 impl Envelope {
+    /// The number of every envelope that has no place in the order: it carries one [`Message::is_pulse`].
+    pub const PULSE: u64 = 0;
+
     /// The kinds of its messages, each once with its number, as in `"Heartbeat+View*2"`; for logs and pictures.
     pub fn summary(&self) -> String {
         let mut kinds: Vec<(&str, usize)> = Vec::new();
@@ -105,6 +113,13 @@ pub enum Event {
         /// How.
         ack: Ack,
     },
+    /// A transmitted envelope is larger than the transport takes, now and ever.
+    Refused {
+        /// To whom it was addressed.
+        to: Incarnation,
+        /// Which.
+        seq: u64,
+    },
     /// A transmitted envelope was not answered: the request failed or ran out of time.
     Lost {
         /// To whom it was addressed.
@@ -123,8 +138,23 @@ pub enum Event {
 /// What the shell must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Make one request with this envelope, with a time limit, and report [`Event::Acked`] or [`Event::Lost`].
-    Transmit(Arc<Envelope>),
+    /// Make one request with this envelope, with a time limit, and report [`Event::Acked`], [`Event::Lost`] or
+    /// [`Event::Refused`].
+    Transmit {
+        /// The envelope.
+        envelope: Arc<Envelope>,
+        /// About how many bytes are under way to this peer, these included, and after each failure of this envelope twice
+        /// as many: the limit grows with them, so that a slow network is given its time in the end.
+        load: ByteSize,
+    },
+    /// This message cannot be sent: it is too large. It takes no part in the order any more; whoever waits for what it
+    /// would have brought about must be told.
+    Undelivered {
+        /// For whom it was.
+        to: Incarnation,
+        /// What it said.
+        message: Message,
+    },
     /// Act on this message.
     Deliver {
         /// Who sent it.
@@ -167,6 +197,8 @@ pub struct Counters {
     pub refused_wrong_receiver: u64,
     /// Envelopes put off: sender unknown, or beyond the window.
     pub put_off: u64,
+    /// Messages given back because they are too large.
+    pub undelivered: u64,
     /// Messages dropped because their receiver, or this process, is dead.
     pub dropped: u64,
 }

@@ -365,6 +365,7 @@ impl<T> ActorCall<T> {
             replicas: 1,
             stream: None,
         };
+        spec.within_limits()?;
         let handle = if self.ordered { guard.number } else { 0 };
         let (actor, limit) = (guard.actor, guard.options.limit);
         let parent = context.counted();

@@ -196,6 +196,7 @@ impl<T: ActorType> ActorInit<T> {
             replicas: 1,
             stream: None,
         };
+        task.within_limits()?;
         let spec = Arc::new(ActorSpec { task: Arc::new(task), options: self.options });
         let (actor, options) = (spec.id(), CallOptions::from(&spec.options));
         let detached = spec.options.detached;

@@ -205,7 +205,8 @@ impl<T> TaskCall<One<T>> {
     /// Submits it and returns at once: the result is a promise. Never waits for a slot.
     ///
     /// # Errors
-    /// When an argument cannot be stored or the runtime is shut down.
+    /// When an argument has no encoding, `TooLarge` when there are too many of them, or the runtime is shut down. That a
+    /// large one finds no room in the store is in the result.
     pub fn submit(self, context: &Context) -> Result<ObjectRef<T>, Error> {
         let id = self.launch(context, 1, None)?;
         Ok(ObjectRef::adopt(id.result(0), context.clone()))
@@ -213,7 +214,7 @@ impl<T> TaskCall<One<T>> {
 }
 
 impl<T> TaskCall<Many<T>> {
-    /// How many results it returns; the function must return exactly as many.
+    /// How many results it returns, at most about a million; the function must return exactly as many.
     pub fn returns(mut self, count: u32) -> Self {
         self.returns = count;
         self

@@ -392,6 +392,7 @@ impl Context {
     pub(crate) fn submit(&self, describe: impl FnOnce(TaskId) -> TaskSpec) -> Result<TaskId, Error> {
         let id = self.new_task();
         let spec = describe(id);
+        spec.within_limits()?;
         let parent = self.counted();
         self.send(Input::Submit { spec: Arc::new(spec), parent })?;
         Ok(id)

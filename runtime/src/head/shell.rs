@@ -2,7 +2,7 @@
 
 use super::actors::{Actors, Mail};
 use crate::error::StartError;
-use crate::node::{Peers, REQUEST_TIMEOUT};
+use crate::node::{Failure, Peers, REQUEST_TIMEOUT};
 use crate::settings::HeadSettings;
 use crate::wire::{self, JoinAnswer, Request};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use mobula_env::{Env, RpcCode, RpcServer, RpcService, RpcStatus, WorldKind};
 use mobula_protocol::link::{self, Ack, Envelope, Link, LinkSettings};
 use mobula_protocol::member::roster::{Effect as RosterEffect, Event as RosterEvent};
 use mobula_protocol::member::{JoinRequest, Member, Roster};
-use mobula_protocol::{Incarnation, Labels, Machine, Message, Nanos, Resources};
+use mobula_protocol::{ByteSize, Incarnation, Labels, Machine, Message, Nanos, Resources};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +27,7 @@ enum Input {
     Received { envelope: Envelope, reply: oneshot::Sender<Ack> },
     Acked { to: Incarnation, seq: u64, ack: Ack },
     Lost { to: Incarnation, seq: u64 },
+    Refused { to: Incarnation, seq: u64 },
     Tick,
 }
 
@@ -58,7 +59,7 @@ impl Head {
             actors: Actors::new(env.now(), roster.welcome_head(), settings.policy, env.rng("place actors").next_u64()),
             roster,
             link,
-            peers: Peers { env: env.clone(), head: address.clone(), clients: Arc::default() },
+            peers: Peers::new(env, &address),
             inbox,
             joins: BTreeMap::new(),
             replies: BTreeMap::new(),
@@ -167,6 +168,7 @@ impl Shell {
             }
             Input::Acked { to, seq, ack } => self.link.step(now, link::Event::Acked { to, seq, ack }, link),
             Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, link),
+            Input::Refused { to, seq } => self.link.step(now, link::Event::Refused { to, seq }, link),
             Input::Tick => {}
         }
     }
@@ -212,6 +214,7 @@ impl Shell {
             RosterEffect::Declared { incarnation, name, why } => {
                 self.env.emit("declare-dead", format_args!("{name} ({incarnation}): {why}"));
                 self.link.step(now, link::Event::PeerDied(incarnation), link);
+                self.peers.keep(&self.roster.members().map(|member| member.rpc.clone()).collect());
             }
         }
     }
@@ -224,7 +227,11 @@ impl Shell {
         out: &mut Vec<link::Effect>,
     ) {
         match effect {
-            link::Effect::Transmit(envelope) => self.transmit(envelope),
+            link::Effect::Transmit { envelope, load } => self.transmit(envelope, load),
+            // Actors and checkpoints are limited where they are made, so this is a bug; the event log shows it.
+            link::Effect::Undelivered { to, message } => {
+                self.env.emit("undelivered", format_args!("a {} for {to} is too large to be sent", message.name()));
+            }
             link::Effect::Deliver { from, message } => match message {
                 Message::Heartbeat(load) => self.roster.step(now, RosterEvent::Heartbeat { from, load }, roster),
                 Message::Leave => self.roster.step(now, RosterEvent::Leave { from }, roster),
@@ -248,18 +255,22 @@ impl Shell {
         }
     }
 
-    fn transmit(&self, envelope: Arc<Envelope>) {
+    fn transmit(&self, envelope: Arc<Envelope>, load: ByteSize) {
         self.env.emit("send", format_args!("{} #{} {}", envelope.to, envelope.seq, envelope.summary()));
         let address = self.roster.members().find(|member| member.incarnation == envelope.to);
         let address = address.map(|member| member.rpc.clone());
         let (peers, inbox) = (self.peers.clone(), self.inbox.clone());
         self.env.spawn("exchange", async move {
             let (to, seq) = (envelope.to, envelope.seq);
-            let ack = match address {
-                Some(address) => peers.exchange(&address, &envelope).await,
-                None => None,
+            let answer = match address {
+                Some(address) => peers.exchange(&address, &envelope, load).await,
+                None => Err(Failure::Lost),
             };
-            let _ = inbox.send(ack.map_or(Input::Lost { to, seq }, |ack| Input::Acked { to, seq, ack }));
+            let _ = inbox.send(match answer {
+                Ok(ack) => Input::Acked { to, seq, ack },
+                Err(Failure::Lost) => Input::Lost { to, seq },
+                Err(Failure::Refused(_)) => Input::Refused { to, seq },
+            });
         });
     }
 }

@@ -86,6 +86,10 @@ impl Core {
                 self.link.step(now, link::Event::Acked { to, seq, ack: Ack::Taken }, &mut self.wires.link);
             }
             Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, &mut self.wires.link),
+            Input::Refused { to, seq, why } => {
+                self.log("refused", format_args!("{to} #{seq}: {why}"));
+                self.link.step(now, link::Event::Refused { to, seq }, &mut self.wires.link);
+            }
             Input::Next { task, reply } => {
                 self.consumers.insert(task, reply);
                 self.tell_owner(owner::Event::Next(task));

@@ -10,8 +10,8 @@ use mobula_protocol::member::view::Effect as ViewEffect;
 use mobula_protocol::pull::{self, BundleId, FetchFailure, Priority, Value};
 use mobula_protocol::sched::{dispatch, executor, group, local};
 use mobula_protocol::{
-    Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, Placement, TaskError,
-    TaskErrorKind,
+    Arg, Attempt, ByteSize, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, Placement, ResultPlace,
+    TaskError, TaskErrorKind, TaskOutcome,
 };
 use mobula_protocol::{TaskId, TaskSpec, owner};
 use mobula_store::{CopyKind, StoreError};
@@ -442,6 +442,7 @@ impl Core {
     fn members_changed(&mut self) {
         let addresses = self.view.alive().map(|member| (member.incarnation, member.bulk.clone())).collect();
         self.out.push(Output::Addresses(Arc::new(addresses)));
+        self.out.push(Output::Living(self.view.alive().map(|member| member.rpc.clone()).collect()));
     }
 
     pub(super) fn cluster_changed(&mut self) {
@@ -503,16 +504,17 @@ impl Core {
     fn link_effect(&mut self, effect: link::Effect) {
         use link::Effect;
         match effect {
-            Effect::Transmit(envelope) => match self.rpc_address(envelope.to) {
+            Effect::Transmit { envelope, load } => match self.rpc_address(envelope.to) {
                 Some(address) => {
                     self.log("send", format_args!("{} #{} {}", envelope.to, envelope.seq, envelope.summary()));
-                    self.out.push(Output::Transmit { address, envelope });
+                    self.out.push(Output::Transmit { address, envelope, load });
                 }
                 None => {
                     let (to, seq) = (envelope.to, envelope.seq);
                     self.link.step(self.now, link::Event::Lost { to, seq }, &mut self.wires.link);
                 }
             },
+            Effect::Undelivered { to, message } => self.undelivered(to, message),
             Effect::Deliver { from, message } => self.deliver(from, message),
             Effect::Reply { from, seq, ack } => self.reply(from, seq, ack),
             Effect::Fenced { by } => {
@@ -520,6 +522,24 @@ impl Core {
                 self.out.push(Output::Stop(why));
             }
         }
+    }
+
+    /// A message is too large to be sent. Results are replaced by the error. Nothing else grows so far, because
+    /// submissions are limited ([`TaskSpec::LIMIT`]); without it the peers would disagree for ever, so this node ends.
+    fn undelivered(&mut self, to: Incarnation, message: Message) {
+        let (name, bytes) = (message.name(), ByteSize(message.weight() as u64));
+        let why = format!("a {name} of {bytes} for {} is too large to be sent", self.name_of(to));
+        self.log("undelivered", format_args!("{why}"));
+        let Message::TaskDone { lease, task, attempt, outcome: TaskOutcome::Returned(results), spent } = message else {
+            return self.out.push(Output::Stop(why));
+        };
+        for (index, result) in (0..).zip(&results) {
+            if matches!(result.place, ResultPlace::Stored(_)) {
+                self.drop_copy(task.result(index));
+            }
+        }
+        let outcome = TaskOutcome::Raised(TaskError::new(TaskErrorKind::TooLarge, why));
+        self.send(to, Message::TaskDone { lease, task, attempt, outcome, spent });
     }
 
     fn follow(&mut self, object: ObjectId, who: Follower) {

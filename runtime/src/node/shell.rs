@@ -5,6 +5,7 @@ use super::actors::{ActorInput, ActorOutput};
 use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
+use super::peers::{Failure, Peers, REQUEST_TIMEOUT};
 use super::stream::Credits;
 use super::words::{Input, Output, Question};
 use super::worker::{Job, Queue, Worker};
@@ -16,29 +17,23 @@ use crate::settings::NodeSettings;
 use crate::wire::{self, Request};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
-use mobula_env::{Env, Rng, RpcClient, RpcCode, RpcError, RpcFaultKind, RpcServer, RpcService, RpcStatus};
+use mobula_env::{Env, Rng, RpcCode, RpcError, RpcServer, RpcService, RpcStatus};
 use mobula_env::{Task, WorldKind};
-use mobula_protocol::link::{Ack, Envelope};
+use mobula_protocol::link::Envelope;
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::{
-    Attempt, Epoch, INLINE_TOTAL, Incarnation, LeaseId, Message, Nanos, NodeId, ObjectId, TaskErrorKind,
-};
+use mobula_protocol::{Attempt, ByteSize, INLINE_TOTAL, Incarnation, LeaseId, Nanos, ObjectId, TaskErrorKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Inputs taken in one turn of the loop before what they lead to is done.
 const TURN: usize = 1024;
 /// How late an unlucky task of the operating system starts; see [`Env::buggify`].
 const LATE: Nanos = Nanos::millis(20);
-/// How long one request to a peer may take before it counts as lost and is sent again. Well below any sensible health
-/// timeout, or a short partition that swallows one request would silence the heartbeats behind it for long enough to kill a
-/// healthy node (scenarios I04, I05, E18).
-pub(crate) const REQUEST_TIMEOUT: Nanos = Nanos::millis(800);
 
 /// A running node. It runs until it is dropped, killed, or told by its cluster that it is dead.
 pub struct Node {
@@ -109,7 +104,7 @@ impl Node {
             seed: env.rng("schedule").next_u64(),
         };
         let core = Core::new(env.now(), birth, objects);
-        let peers = Peers { env: env.clone(), head: head.to_owned(), clients: Arc::default() };
+        let peers = Peers::new(env, head);
         let shell = Shell {
             env: env.clone(),
             context: context.clone(),
@@ -240,54 +235,6 @@ impl RpcService for Service {
     }
 }
 
-/// Connections to peers, by rpc address.
-#[derive(Clone)]
-pub(crate) struct Peers {
-    pub env: Env,
-    /// Where the head is: the only peer without a place in the membership log at this side.
-    pub head: String,
-    pub clients: Arc<Mutex<BTreeMap<String, RpcClient>>>,
-}
-
-impl Peers {
-    /// Makes one request with an envelope.
-    pub async fn exchange(&self, address: &str, envelope: &Envelope) -> Option<Ack> {
-        let address = if envelope.to.node == NodeId::HEAD { &self.head } else { address };
-        let known = self.clients.lock().unwrap_or_else(PoisonError::into_inner).get(address).cloned();
-        let client = match known {
-            Some(client) => client,
-            None => {
-                let client = self.env.rpc_connect(address).await.ok()?;
-                self.clients.lock().unwrap_or_else(PoisonError::into_inner).insert(address.to_owned(), client.clone());
-                client
-            }
-        };
-        let body = wire::write(envelope).ok()?;
-        let names = || envelope.messages.iter().map(Message::name).chain([wire::EXCHANGE]);
-        let fate = client.fate(names);
-        if fate == Some(RpcFaultKind::StaleEpoch) {
-            self.haunt(&client, envelope).await;
-        }
-        let reply = client.call_under(fate, wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
-        // Every failure is a lost request to the link, which sends it again.
-        wire::read(&reply.ok()?).ok()
-    }
-
-    /// Sends what the dead would send: the envelope as if from the sender's life before, and as if for the receiver's.
-    /// Whoever acts on either breaks invariant I39.
-    async fn haunt(&self, client: &RpcClient, envelope: &Envelope) {
-        let before = |of: Incarnation| Incarnation { epoch: Epoch(of.epoch.0.saturating_sub(1)), ..of };
-        let from = Envelope { from: before(envelope.from), ..envelope.clone() };
-        let to = Envelope { to: before(envelope.to), ..envelope.clone() };
-        for ghost in [from, to] {
-            if let Ok(body) = wire::write(&ghost) {
-                // Refused or not, the answer is not for a living sender.
-                let _ = client.call_under(None, wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
-            }
-        }
-    }
-}
-
 struct Shell {
     env: Env,
     context: Context,
@@ -373,7 +320,7 @@ impl Shell {
     /// Does what the core says. False when the node must stop.
     fn execute(&mut self, output: Output) -> bool {
         match output {
-            Output::Transmit { address, envelope } => self.transmit(address, envelope),
+            Output::Transmit { address, envelope, load } => self.transmit(address, envelope, load),
             Output::Start { lease, attempt, spec, args } => {
                 let slot = self.workers.entry(lease).or_insert_with(|| Slot::new(&self.env, &self.context, lease));
                 slot.queue.push(Job { attempt, spec, args });
@@ -446,6 +393,7 @@ impl Shell {
             Output::Addresses(addresses) => {
                 self.addresses.send_replace(addresses);
             }
+            Output::Living(addresses) => self.peers.keep(&addresses),
             Output::Progress(progress) => {
                 self.progress.send_replace(progress);
             }
@@ -496,16 +444,17 @@ impl Shell {
         &self.context.shared().objects
     }
 
-    fn transmit(&self, address: String, envelope: Arc<Envelope>) {
-        let (peers, inbox) = (self.peers.clone(), self.context.shared().inbox.clone());
+    fn transmit(&self, address: String, envelope: Arc<Envelope>, load: ByteSize) {
+        let (env, peers, inbox) = (self.env.clone(), self.peers.clone(), self.context.shared().inbox.clone());
         self.env.spawn("exchange", async move {
             let (to, seq) = (envelope.to, envelope.seq);
-            if peers.env.buggify("exchange.late") {
-                peers.env.sleep(LATE).await;
+            if env.buggify("exchange.late") {
+                env.sleep(LATE).await;
             }
-            let input = match peers.exchange(&address, &envelope).await {
-                Some(ack) => Input::Acked { to, seq, ack },
-                None => Input::Lost { to, seq },
+            let input = match peers.exchange(&address, &envelope, load).await {
+                Ok(ack) => Input::Acked { to, seq, ack },
+                Err(Failure::Lost) => Input::Lost { to, seq },
+                Err(Failure::Refused(why)) => Input::Refused { to, seq, why },
             };
             let _ = inbox.send(input);
         });

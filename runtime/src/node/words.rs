@@ -14,6 +14,7 @@ use mobula_protocol::{Attempt, ByteSize, GroupId, Incarnation, LeaseId, Nanos, O
 use mobula_protocol::{TaskId, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::spill::{Batch, FileName, Place, SpillFailure};
 use mobula_store::{Departed, Region, Usage};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -121,6 +122,15 @@ pub enum Input {
         seq: u64,
         /// The answer.
         ack: Ack,
+    },
+    /// An envelope of ours is too large for the transport.
+    Refused {
+        /// Which peer.
+        to: Incarnation,
+        /// Which envelope.
+        seq: u64,
+        /// The transport's words.
+        why: String,
     },
     /// An envelope of ours was not answered.
     Lost {
@@ -272,12 +282,14 @@ pub struct Ledger {
 
 /// What the shell must do.
 pub enum Output {
-    /// Send an envelope, with a time limit, and report `Acked` or `Lost`.
+    /// Send an envelope, with a time limit, and report `Acked`, `Lost` or `Refused`.
     Transmit {
         /// The receiver's rpc address.
         address: String,
         /// The envelope.
         envelope: Arc<Envelope>,
+        /// For about how many bytes it is to be given time.
+        load: ByteSize,
     },
     /// Append a task to the queue of a lease's worker, starting the worker if there is none.
     Start {
@@ -338,6 +350,8 @@ pub enum Output {
     },
     /// The byte streams of the living members are at these addresses.
     Addresses(Addresses),
+    /// These are the rpc addresses of the living members; nothing is sent to others any more.
+    Living(BTreeSet<String>),
     /// Stop a fetch or a restore; nothing is reported for it.
     AbortFetch {
         /// What.

@@ -12,7 +12,8 @@ pub struct Arrow {
     pub received: usize,
 }
 
-/// The messages of a log that arrived. A repeated envelope arrives from its last sending before.
+/// The messages of a log that arrived. A repeated envelope arrives from its last sending before, as does a sign of life: all
+/// of a pair have one number.
 pub fn arrows(events: &[Event]) -> Vec<Arrow> {
     let mut names = Names::default();
     events.iter().for_each(|event| names.learn(event));

@@ -1,7 +1,8 @@
-//! Three links over a network that loses, repeats, delays and reorders requests and replies, while membership news
+//! Three links over a network that refuses, loses, repeats, delays and reorders requests and replies, while membership news
 //! comes late and processes die, known or not. The oracle is a list of what was sent for each ordered pair.
 
 use crate::link::{Ack, Effect, Envelope, Event, Link, LinkSettings};
+use crate::member::NodeLoad;
 use crate::{Incarnation, Machine, Message, Nanos};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,8 @@ enum Op {
         to: usize,
         count: u64,
     },
+    /// `0` tells `1` that it lives.
+    Pulse(usize, usize),
     Flush(usize),
     Arrive(usize),
     Duplicate(usize),
@@ -48,12 +51,20 @@ struct World {
     /// `(who, whom)`: who was told of whose death.
     told: BTreeSet<(usize, usize)>,
     fenced: [bool; N],
+    /// What was sent and not given back.
     sent: BTreeMap<(usize, usize), Vec<u64>>,
+    /// How many messages were sent.
+    count: BTreeMap<(usize, usize), u64>,
     delivered: BTreeMap<(usize, usize), Vec<u64>>,
 }
 
 fn index(who: Incarnation) -> usize {
     NAMES.iter().position(|name| *name == who).expect("one of the three")
+}
+
+/// Some messages the transport refuses, however often they are tried.
+fn is_too_large(envelope: &Envelope) -> bool {
+    envelope.messages.iter().any(|message| matches!(message, Message::ResyncView(n) if n % 11 == 7))
 }
 
 impl World {
@@ -74,6 +85,7 @@ impl World {
             told: BTreeSet::new(),
             fenced: [false; N],
             sent: BTreeMap::new(),
+            count: BTreeMap::new(),
             delivered: BTreeMap::new(),
         };
         for (i, name) in NAMES.into_iter().enumerate() {
@@ -91,12 +103,20 @@ impl World {
         }
         for effect in out {
             match effect {
-                Effect::Transmit(envelope) => {
+                Effect::Undelivered { to, message: Message::ResyncView(n) } => {
+                    let sent = self.sent.entry((i, index(to))).or_default();
+                    sent.retain(|sent| *sent != n);
+                }
+                Effect::Undelivered { message, .. } => panic!("nobody sent {message:?}"),
+                Effect::Transmit { envelope, .. } => {
                     assert!(!self.fenced[i], "the fenced are silent");
                     assert!(!self.told.contains(&(i, index(envelope.to))), "nothing goes to the dead");
                     self.air.push(Packet::Request((*envelope).clone()));
                 }
                 Effect::Deliver { from, message: Message::ResyncView(n) } => self.deliver(index(from), i, n),
+                Effect::Deliver { from, message: Message::Heartbeat(_) } => {
+                    assert!(!self.told.contains(&(i, index(from))), "{i} takes a sign of life from the dead {from}");
+                }
                 Effect::Deliver { message, .. } => panic!("nobody sent {message:?}"),
                 Effect::Reply { ack, .. } => acks.push(ack),
                 Effect::Fenced { .. } => {
@@ -119,18 +139,26 @@ impl World {
 
     fn send(&mut self, from: usize, to: usize, count: u64) {
         for _ in 0..count {
-            let sent = self.sent.entry((from, to)).or_default();
-            let n = sent.len() as u64;
-            if from != to && self.running[from] && !self.fenced[from] && !self.told.contains(&(from, to)) {
-                sent.push(n);
+            if self.may_send(from, to) {
+                let count = self.count.entry((from, to)).or_default();
+                let n = std::mem::replace(count, *count + 1);
+                self.sent.entry((from, to)).or_default().push(n);
                 self.step(from, Event::Send { to: NAMES[to], message: Message::ResyncView(n) });
             }
         }
     }
 
+    fn may_send(&self, from: usize, to: usize) -> bool {
+        from != to && self.running[from] && !self.fenced[from] && !self.told.contains(&(from, to))
+    }
+
     fn arrive(&mut self, packet: Packet) {
         match packet {
             Packet::Outcome(i, event) => drop(self.step(i, event)),
+            Packet::Request(envelope) if is_too_large(&envelope) => {
+                let refused = Event::Refused { to: envelope.to, seq: envelope.seq };
+                self.air.push(Packet::Outcome(index(envelope.from), refused));
+            }
             Packet::Request(envelope) => {
                 let (from, to, seq) = (index(envelope.from), index(envelope.to), envelope.seq);
                 let acks = self.step(to, Event::Received(envelope));
@@ -148,7 +176,9 @@ impl World {
     fn lose(&mut self, packet: Packet) {
         let (from, to, seq) = match packet {
             Packet::Request(envelope) => (index(envelope.from), envelope.to, envelope.seq),
-            Packet::Outcome(i, Event::Acked { to, seq, .. } | Event::Lost { to, seq }) => (i, to, seq),
+            Packet::Outcome(i, Event::Acked { to, seq, .. } | Event::Lost { to, seq } | Event::Refused { to, seq }) => {
+                (i, to, seq)
+            }
             Packet::Outcome(_, event) => panic!("no such outcome: {event:?}"),
         };
         self.air.push(Packet::Outcome(from, Event::Lost { to, seq }));
@@ -167,6 +197,11 @@ impl World {
         let pick = |k: usize, air: &Vec<Packet>| (!air.is_empty()).then(|| k % air.len());
         match *op {
             Op::Send { from, to, count } => self.send(from, to, count),
+            Op::Pulse(from, to) => {
+                if self.may_send(from, to) {
+                    self.step(from, Event::Send { to: NAMES[to], message: Message::Heartbeat(NodeLoad::default()) });
+                }
+            }
             Op::Flush(i) => drop(self.step(i, Event::Flush)),
             Op::Arrive(k) => {
                 if let Some(k) = pick(k, &self.air) {
@@ -236,6 +271,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     let who = 0..N;
     let op = prop_oneof![
         6 => (who.clone(), who.clone(), 1..9_u64).prop_map(|(from, to, count)| Op::Send { from, to, count }),
+        2 => (who.clone(), who.clone()).prop_map(|(from, to)| Op::Pulse(from, to)),
         6 => who.clone().prop_map(Op::Flush),
         12 => any::<usize>().prop_map(Op::Arrive),
         3 => any::<usize>().prop_map(Op::Duplicate),
