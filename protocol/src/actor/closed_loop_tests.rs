@@ -74,6 +74,8 @@ struct Loop {
     restarts: Option<u32>,
     /// Crashes of workers that were ordered, and deaths of nodes.
     faults: u32,
+    /// Deaths of nodes that were draining.
+    preempted: u32,
     /// Whether something happened that ends an actor whatever restarts it has left.
     doomed: bool,
     registry: Registry,
@@ -124,6 +126,7 @@ impl Loop {
             semantics,
             restarts,
             faults: 0,
+            preempted: 0,
             doomed: false,
             registry: Registry::default(),
             callers: Callers::default(),
@@ -372,14 +375,23 @@ impl Loop {
         true
     }
 
-    /// A node dies, or a worker will crash in its next call.
+    /// A node dies, with notice or without, or a worker will crash in its next call.
     fn fault(&mut self, choice: usize) {
         let Some((at, lease)) = self.some_worker(choice) else { return };
-        self.faults += 1;
-        match choice % 3 {
-            0 => self.kill(at),
-            _ => self.worker(at, lease).crash = true,
+        match choice % 4 {
+            0 => self.preempt(at),
+            what => {
+                self.faults += 1;
+                if what == 1 { self.kill(at) } else { self.worker(at, lease).crash = true }
+            }
         }
+    }
+
+    /// A node is drained and taken away.
+    fn preempt(&mut self, at: Incarnation) {
+        self.preempted += 1;
+        self.registry(RegistryEvent::Draining(at));
+        self.kill(at);
     }
 
     /// The actor is killed, or nobody has a handle any more, or its own code fails.
@@ -425,12 +437,14 @@ impl Loop {
         for task in &self.submitted {
             assert!(self.ends.contains_key(task), "{task} has no end: {:?}", self.callers.waits());
         }
-        let mortal = self.doomed || self.restarts.is_some_and(|most| self.faults > most);
+        let never = self.restarts == Some(0) && self.preempted > 0;
+        let mortal = self.doomed || never || self.restarts.is_some_and(|most| self.faults > most);
         let died = |end: &End| matches!(end, End::Error(TaskErrorKind::ActorDied(_)));
         assert!(mortal || !self.ends.values().any(died), "it has no reason to be dead: {:?}", self.ends);
         let lives = self.effects.len();
-        assert!(self.restarts.is_none_or(|most| lives <= 1 + most as usize), "{lives} incarnations (I16)");
-        if self.faults == 0 && !self.doomed {
+        let most = self.restarts.map(|most| 1 + (most + self.preempted) as usize);
+        assert!(most.is_none_or(|most| lives <= most), "{lives} incarnations (I16)");
+        if self.faults + self.preempted == 0 && !self.doomed {
             self.judge_values(&self.submitted);
         }
         let all: Vec<&TaskId> = self.effects.values().flatten().collect();
@@ -477,7 +491,7 @@ fn play(semantics: Semantics, restarts: Option<u32>, script: &[u16]) {
         let (what, choice) = (step % 16, usize::from(step / 16));
         match what {
             0..=2 => all.submit(),
-            3 if all.faults < 4 => all.fault(choice),
+            3 if all.faults + all.preempted < 4 => all.fault(choice),
             // Seldom, so that most actors live for a while.
             4 if choice.is_multiple_of(16) => all.doom(choice / 16),
             _ => {
@@ -520,7 +534,7 @@ proptest! {
 #[test]
 fn the_last_error_names_the_cause() {
     type Way = (ActorDeath, fn(&mut Loop));
-    let ways: [Way; 3] = [
+    let ways: [Way; 4] = [
         (ActorDeath::Killed, |all| {
             let word = Word::Kill { actor: ACTOR, force: true, restart: false };
             all.send(CALLER, Incarnation::HEAD, Message::Actor(word));
@@ -531,6 +545,10 @@ fn the_last_error_names_the_cause() {
         (ActorDeath::NodeDied, |all| {
             let at = *all.nodes.iter().find(|(_, node)| !node.workers.is_empty()).expect("it lives").0;
             all.kill(at);
+        }),
+        (ActorDeath::Preempted, |all| {
+            let at = *all.nodes.iter().find(|(_, node)| !node.workers.is_empty()).expect("it lives").0;
+            all.preempt(at);
         }),
     ];
     for (death, way) in ways {

@@ -27,7 +27,8 @@
 //!   synchronous method that never returns therefore keeps its actor from being replaced: threads cannot be killed.
 //! - **One incarnation (I15), one name.** The head names each incarnation by a lease, and takes no word of any other.
 //! - **Restarts (I16).** At most `max_restarts` after crashes of the worker or its node; none after a kill, the owner's
-//!   death, the last handle's end or an error of the constructor.
+//!   death, the last handle's end or an error of the constructor. The end of a node that was drained before is not
+//!   counted.
 //! - **Unavailable is not dead.** A call in flight when its incarnation ends waits for the head's verdict: it is sent
 //!   again if its budget allows; else it fails with `ActorUnavailable` (it may or may not have run, and the actor will be
 //!   back) or `ActorDied(cause)`. A call that had not begun is never charged: it waits for the next incarnation.

@@ -167,6 +167,8 @@ pub enum ActorDeath {
     Crashed,
     /// Its node died, and no restart was left.
     NodeDied,
+    /// Its node was taken away after it had been told to drain, and the actor is one that is never restarted.
+    Preempted,
     /// It was killed.
     Killed,
     /// Nobody had a handle to it any more.

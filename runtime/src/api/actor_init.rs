@@ -56,7 +56,8 @@ impl<T: ActorType> ActorInit<T> {
         self
     }
 
-    /// How often it is started again after its worker or its node died. `u32::MAX` is without limit.
+    /// How often it is started again after its worker or its node died. `u32::MAX` is without limit. Unless it is zero,
+    /// the end of a node that was drained before is not counted.
     pub fn max_restarts(mut self, times: u32) -> Self {
         self.options.max_restarts = (times < u32::MAX).then_some(times);
         self

@@ -70,6 +70,9 @@ impl Actors {
         if self.view.version() != before {
             let mut view = self.view.snapshot();
             view.nodes.retain(|node| node.member.incarnation.node != NodeId::HEAD);
+            for node in view.nodes.iter().filter(|node| node.load.draining) {
+                self.tell_registry(now, RegistryEvent::Draining(node.member.incarnation));
+            }
             self.tell_dispatch(now, dispatch::Event::View(Arc::new(view)));
         }
         for dead in died {

@@ -172,7 +172,9 @@ impl Registry {
         }
         let was_alive = matches!(actor.stage, Stage::Alive(_));
         if let Some(mut cause) = cause {
-            if !crate::owner::spend(&mut actor.restarts_left) {
+            let preempted = cause.kind == TaskErrorKind::ActorDied(ActorDeath::Preempted);
+            let free = preempted && actor.spec.options.max_restarts != Some(0);
+            if !free && !crate::owner::spend(&mut actor.restarts_left) {
                 let most = actor.spec.options.max_restarts.unwrap_or_default();
                 cause.message = format!("{} ({id}), after {most} restarts: {}", actor.spec.task.label, cause.message);
                 return self.die(id, cause, out);
@@ -276,6 +278,7 @@ impl Registry {
 
     pub(super) fn node_died(&mut self, now: Nanos, dead: Incarnation, out: &mut Out) {
         self.dead.insert(dead);
+        let preempted = self.draining.remove(&dead);
         let theirs = |id: &ActorId| id.owner() == dead;
         self.gone.retain(|id| !theirs(id));
         for (id, watchers) in self.early.extract_if(.., |id, _| id.owner() == dead) {
@@ -294,7 +297,10 @@ impl Registry {
         }
         for (lease, held) in self.leases.extract_if(.., |_, held| held.at == dead).collect::<Vec<_>>() {
             // The dispatcher forgets the leases of a dead node by itself.
-            let error = ActorDeath::NodeDied.error(format!("its node, {dead}, died under lease {lease}"));
+            let error = match preempted {
+                true => ActorDeath::Preempted.error(format!("its node, {dead}, was draining and is gone")),
+                false => ActorDeath::NodeDied.error(format!("its node, {dead}, died under lease {lease}")),
+            };
             self.over(now, held.actor, Some(error), out);
         }
         let lost: Vec<ObjectId> = self.followed.keys().filter(|object| object.owner() == dead).copied().collect();

@@ -17,6 +17,9 @@
 //!   two incarnations never run at the same time, and never lasts longer (no leaked lease, ray#66199).
 //! - A forced kill is final at once for callers, however long the host takes to end it; a graceful one when the host has
 //!   done the calls it had, or after [`GRACE`] by force.
+//! - The end of a node that was draining costs no restart of an actor that may be restarted at all: whoever takes nodes
+//!   away must not use up what is meant for crashes. One that is never restarted dies of it, and says so
+//!   ([`ActorDeath::Preempted`]). Ray: `num_restarts_due_to_node_preemption`.
 //! - The arguments of the constructor are given back to their owners exactly once, when the actor is dead.
 //! - Every watcher of an actor hears where it is, also one that asks before its creator's word has arrived (the two come
 //!   over different links), and one that asks after its death.
@@ -79,6 +82,8 @@ pub enum Event {
         /// Why.
         error: TaskError,
     },
+    /// A node drains: what dies with it from now on is preempted. May be said again and again.
+    Draining(Incarnation),
     /// Membership declared a node dead.
     NodeDied(Incarnation),
     /// The deadline has come.
@@ -186,6 +191,8 @@ pub struct Registry {
     /// Who asked for an actor before its creator's word came.
     early: BTreeMap<ActorId, BTreeSet<Incarnation>>,
     dead: BTreeSet<Incarnation>,
+    /// Living nodes that drain.
+    draining: BTreeSet<Incarnation>,
     /// Times to look at a resting actor or a lease that is being ended.
     timers: BTreeSet<(Nanos, ActorId)>,
 }
@@ -347,6 +354,9 @@ impl Machine for Registry {
                 let label = self.actors.get(&id).map(|actor| actor.spec.task.label.clone()).unwrap_or_default();
                 let message = format!("{label} ({id}) has no place to run");
                 self.die(id, ActorDeath::Unschedulable.error(message).because(error), out);
+            }
+            Event::Draining(node) => {
+                self.draining.insert(node);
             }
             Event::NodeDied(dead) => self.node_died(now, dead, out),
             Event::Tick => self.tick(now, out),
