@@ -252,6 +252,9 @@ pub enum Message {
         /// The holder.
         by: Incarnation,
     },
+    /// Owner to holder: your registration of your own is entered. One made by a lender is not answered: what he says
+    /// afterwards comes behind it on the same link.
+    BorrowAdded(ObjectId),
     /// Holder to owner: take back one registration of mine.
     BorrowRemove(ObjectId),
 
@@ -303,6 +306,7 @@ impl Message {
             Self::ReplicaRefused(_) => "ReplicaRefused",
             Self::Free(_) => "Free",
             Self::BorrowAdd { .. } => "BorrowAdd",
+            Self::BorrowAdded(_) => "BorrowAdded",
             Self::BorrowRemove(_) => "BorrowRemove",
             Self::Actor(word) => word.name(),
         }

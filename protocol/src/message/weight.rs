@@ -58,6 +58,7 @@ impl Message {
             | Self::Replicate(_)
             | Self::ReplicaRefused(_)
             | Self::BorrowAdd { .. }
+            | Self::BorrowAdded(_)
             | Self::BorrowRemove(_) => 0,
         };
         BASE + grows

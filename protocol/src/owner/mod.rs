@@ -69,7 +69,8 @@
 //! ([`Effect::Lend`]), and the receiver gives the registration back when it is done with it; so there is no moment at
 //! which a live reference is unknown to the owner, and no dependence on the shape of the task tree (Ray merges borrows
 //! through task replies: #63025, #19910). Registrations are counted per holder and vanish with the holder's
-//! incarnation.
+//! incarnation. Whoever reads a reference out of a value registers himself, and lets go of the value only when the owner
+//! has confirmed it (`runtime/src/node/holds.rs`).
 //!
 //! # What differs from Ray
 //! - Separate budgets for crashes, user errors and losses; the final error says which was used up.

@@ -404,7 +404,7 @@ impl Context {
     }
 
     pub(crate) fn ref_added(&self, id: ObjectId) {
-        self.tell(Input::RefAdded(id));
+        self.tell(Input::RefAdded(id, self.task.map(|task| (task, Attempt(self.attempt)))));
     }
 
     pub(crate) fn ref_dropped(&self, id: ObjectId) {

@@ -257,7 +257,7 @@ impl Core {
                 if let Message::TaskDone { task, attempt, .. } = &message {
                     self.attempt_over(*task, *attempt);
                 }
-                self.send(to, message);
+                self.report(to, message);
             }
         }
     }

@@ -74,6 +74,8 @@ pub struct Core {
     pub(super) objects: Objects,
     pub(super) follows: Follows,
     pub(super) holds: Holds,
+    /// Ends of attempts that are not reported before owners confirm what the attempts have read.
+    pub(super) unreported: Vec<(Incarnation, Message)>,
     pub(super) wishes: BTreeMap<BundleId, Wish>,
     /// What each attempt that waits for arguments or runs here has of this node.
     pub(super) attempts: BTreeMap<(TaskId, Attempt), Running>,
@@ -189,6 +191,7 @@ impl Core {
             objects,
             follows: Follows::default(),
             holds: Holds::new(me),
+            unreported: Vec::new(),
             wishes: BTreeMap::new(),
             attempts: BTreeMap::new(),
             children: Children::new(birth.cancels),

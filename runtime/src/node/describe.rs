@@ -13,6 +13,10 @@ impl Core {
         lines.extend(self.groups.waits());
         lines.extend(self.owner.unreplicated());
         lines.extend(self.pull.waiting().map(|waiting| self.wait_of(&waiting)));
+        for object in self.holds.unconfirmed() {
+            let owner = self.name_of(object.owner());
+            lines.push(format!("whoever read {object} here waits for its owner, {owner}, to confirm it"));
+        }
         for lease in self.local.leases() {
             lines.extend(self.local.why(lease).map(|why| format!("{lease} waits to be granted: {why}")));
         }

@@ -50,8 +50,13 @@ impl Core {
                     self.send(object.owner(), Message::Unlocate(object));
                 }
             }
-            Input::RefAdded(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefAdded(object)),
-            Input::RefAdded(object) => self.hold(object),
+            Input::RefAdded(object, _) if object.owner() == self.me => {
+                self.tell_owner(owner::Event::RefAdded(object));
+            }
+            Input::RefAdded(object, by) => {
+                self.hold(object);
+                by.into_iter().for_each(|by| self.holds.read(object, by));
+            }
             Input::RefDropped(object) if object.owner() == self.me => self.tell_owner(owner::Event::RefDropped(object)),
             Input::RefDropped(object) => self.unhold(object),
             Input::Cancel { object, recursive } => {
@@ -323,7 +328,13 @@ impl Core {
             Message::ReplicaRefused(object) => self.tell_owner(owner::Event::ReplicaRefused { object, by: from }),
             Message::CopyEvicted(object) => self.tell_owner(owner::Event::CopyEvicted { object, at: from }),
             Message::Free(objects) => objects.into_iter().for_each(|object| self.drop_copy(object)),
-            Message::BorrowAdd { object, by } => self.tell_owner(owner::Event::Borrowed { object, by }),
+            Message::BorrowAdd { object, by } => {
+                self.tell_owner(owner::Event::Borrowed { object, by });
+                if by == from {
+                    self.send(from, Message::BorrowAdded(object));
+                }
+            }
+            Message::BorrowAdded(object) => self.hold_confirmed(object),
             Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
             Message::Actor(word) => self.actor_word(from, word),
             Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) => {

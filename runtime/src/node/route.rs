@@ -201,7 +201,7 @@ impl Core {
                 if let Message::TaskDone { task, attempt, .. } = &message {
                     self.attempt_over(*task, *attempt);
                 }
-                self.send(to, message);
+                self.report(to, message);
             }
         }
     }
@@ -475,6 +475,8 @@ impl Core {
         }
         // Attempts first: what ran there is pending again before new slots are looked for.
         self.tell_owner(owner::Event::NodeDied(dead));
+        self.holds.owner_died(dead);
+        self.holds_settled();
         self.tell_callers(CallersEvent::NodeDied(dead));
         self.tell_dispatch(dispatch::Event::NodeDied(dead));
         self.tell_groups(group::Event::NodeDied(dead));
@@ -566,19 +568,6 @@ impl Core {
         }
         if pull {
             self.tell_pull(pull::Event::Located { object, located });
-        }
-    }
-
-    /// One more use of another owner's object in this process.
-    pub(super) fn hold(&mut self, object: ObjectId) {
-        if self.holds.hold(object) {
-            self.send(object.owner(), Message::BorrowAdd { object, by: self.me });
-        }
-    }
-
-    pub(super) fn unhold(&mut self, object: ObjectId) {
-        for _ in 0..self.holds.unhold(object) {
-            self.send(object.owner(), Message::BorrowRemove(object));
         }
     }
 }

@@ -78,8 +78,8 @@ pub enum Input {
     },
     /// It no longer does.
     Unwatch(u64),
-    /// The application holds one more reference.
-    RefAdded(ObjectId),
+    /// The application holds one more reference; the attempt that has read it, if it was not a driver.
+    RefAdded(ObjectId, Option<(TaskId, Attempt)>),
     /// The application dropped one.
     RefDropped(ObjectId),
     /// The application cancels the task behind an object.
