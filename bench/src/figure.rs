@@ -1,7 +1,11 @@
 //! Figures of papers, drawn again with our own measurements. The folder of the paper says what to see in it.
 
 mod chart;
+mod cluster;
 mod hoplite;
+mod recovery;
+mod removal;
+mod scaling;
 
 use std::path::Path;
 
@@ -11,6 +15,15 @@ pub enum Figure {
     /// Broadcast time against the number of receivers, with and without relays, simulated.
     #[value(name = "hoplite-2021")]
     Hoplite,
+    /// Tasks per second as nodes are added, simulated.
+    #[value(name = "ray-2018")]
+    Ray,
+    /// Tasks per second while nodes are taken away one by one and given back, simulated.
+    #[value(name = "ownership-2021")]
+    Ownership,
+    /// Time of recovery against the length of a chain of tasks, and of an actor's history, simulated.
+    #[value(name = "lineage-stash-2019")]
+    LineageStash,
 }
 
 impl Figure {
@@ -22,6 +35,9 @@ impl Figure {
     pub fn draw(self) -> Result<(), String> {
         let (file, chart) = match self {
             Self::Hoplite => ("hoplite-2021/broadcast.svg", hoplite::chart()?),
+            Self::Ray => ("ray-2018/scaling.svg", scaling::chart()?),
+            Self::Ownership => ("ownership-2021/removal.svg", removal::chart()?),
+            Self::LineageStash => ("lineage-stash-2019/recovery.svg", recovery::chart()?),
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("papers").join(file);
         std::fs::write(&path, chart.to_svg()).map_err(|why| format!("{}: {why}", path.display()))?;
