@@ -6,9 +6,9 @@ mod table;
 
 pub use table::{FUNCTIONS, Function, Kind, Param, function};
 
-use crate::actors::COUNTER_ADD;
+use crate::actors::{COUNTER_ADD, Counter};
 use crate::value::Value;
-use mobula_runtime::{Blob, Context, Nanos, Rest, Result, TaskErrorKind, WorldKind, charge, task};
+use mobula_runtime::{ActorInit, Blob, Context, Nanos, Rest, Result, TaskErrorKind, WorldKind, charge, task};
 
 /// Bytes that depend on `seed` alone (SplitMix64, Steele et al. 2014).
 pub fn content(bytes: u64, seed: u64) -> Blob {
@@ -277,6 +277,32 @@ pub async fn put_inside(context: Context, bytes: u64, seed: u64, refs: u64) -> R
 pub async fn read_later(context: Context, x: Value, time: u64) -> Result<Value> {
     context.env().sleep(Nanos(time)).await;
     read_all(&context, &x).await
+}
+
+/// Creates a counter of this name that starts at what the first reference inside its argument names, which need not exist
+/// yet, or at the argument itself: the node that ran the task owns it. Returns a handle.
+#[task]
+pub async fn counter_inside(context: Context, x: Value, name: Value) -> Result<Value> {
+    let Value::Text(name) = &name else {
+        return Err(mobula_runtime::Error::new(TaskErrorKind::WrongType, format!("a name is needed, not {name}")));
+    };
+    let init = ActorInit::<Counter>::new().name(name);
+    let init = match x.refs().first() {
+        Some(start) => init.arg::<Value>(*start),
+        None => init.arg::<Value>(x.clone()),
+    };
+    Ok(Value::Actor(init.get_or_create(&context).await?.untyped()))
+}
+
+/// Takes all items of a generator of its own (see [`generator`]) and keeps them to the end; their number.
+#[task]
+pub async fn stream_inside(context: Context, items: u64, bytes: u64, seed: u64, time: u64) -> Result<Value> {
+    let mut stream = generator(items, bytes, seed, time).submit(&context)?;
+    let mut taken = Vec::new();
+    while let Some(item) = stream.next().await? {
+        taken.push(item);
+    }
+    Ok(Value::Int(taken.len() as i64))
 }
 
 /// Cancels the tasks that make what the references inside its argument name; the number of references.

@@ -93,6 +93,8 @@ pub static FUNCTIONS: &[Function] = functions! {
     nest(X, param("depth", Kind::Count));
     sleep_tree(param("depth", Kind::Count), param("fanout", Kind::Count), param("time", Kind::Time));
     put_inside(bytes(), seed(), Param { name: "refs", kind: Kind::Count, default: Some(1) });
+    counter_inside(X, param("name", Kind::Value));
+    stream_inside(ITEMS, bytes(), seed(), Param { name: "time", kind: Kind::Time, default: Some(0) });
     read_inside(X);
     read_later(X, param("time", Kind::Time));
     cancel_inside(X);
