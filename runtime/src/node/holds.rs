@@ -163,9 +163,14 @@ impl Holds {
 impl Core {
     /// One more use of another owner's object in this process.
     pub(super) fn hold(&mut self, object: ObjectId) {
-        if self.holds.hold(object) {
-            self.send(object.owner(), Message::BorrowAdd { object, by: self.me });
+        if !self.holds.hold(object) {
+            return;
         }
+        if self.pull.is_dead(object.owner()) {
+            // Nobody is left to confirm it, and nothing to be kept.
+            return self.holds.confirmed(object);
+        }
+        self.send(object.owner(), Message::BorrowAdd { object, by: self.me });
     }
 
     pub(super) fn unhold(&mut self, object: ObjectId) {
