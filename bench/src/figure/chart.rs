@@ -19,11 +19,13 @@ pub struct Line {
 }
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 400.0;
+const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 55.0;
+/// Height of a line's name.
+const LEGEND: f64 = 18.0;
 /// Colours that differ also for the colour-blind (Okabe and Ito).
 const COLOURS: [&str; 4] = ["#d55e00", "#0072b2", "#999999", "#009e73"];
 
@@ -35,7 +37,9 @@ impl Chart {
         let (step_x, step_y) = (step(most_x), step(most_y));
         let (end_x, end_y) = ((most_x / step_x).ceil() * step_x, (most_y / step_y).ceil() * step_y);
         let at_x = |x: f64| LEFT + x / end_x * (WIDTH - LEFT - RIGHT);
-        let at_y = |y: f64| HEIGHT - BOTTOM - y / end_y * (HEIGHT - TOP - BOTTOM);
+        // The names of the lines stand above them.
+        let top = TOP + LEGEND * self.lines.len() as f64;
+        let at_y = |y: f64| HEIGHT - BOTTOM - y / end_y * (HEIGHT - top - BOTTOM);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
              font-size=\"13\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n"
@@ -62,7 +66,7 @@ impl Chart {
                 let _ =
                     writeln!(svg, "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3\" fill=\"{colour}\"/>", at_x(*x), at_y(*y));
             }
-            let y = TOP + 16.0 + 18.0 * number as f64;
+            let y = TOP + 6.0 + LEGEND * number as f64;
             let (x, name) = (LEFT + 16.0, escaped(&line.name));
             let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" fill=\"{colour}\">{name}</text>");
         }
