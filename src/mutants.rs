@@ -1,12 +1,16 @@
-//! `mobula mutants`: after how many seeds is each planted bug found, by which invariant, and in how small a plan?
+//! `mobula mutants`: after how many seeds does each search find each planted bug, by which invariant, and how small is the
+//! plan that shows it?
 //!
 //! It measures the simulator, not the product. The canary must be found at once: if it is not, nothing else says anything.
 
+use super::sweep;
 use mobula_protocol::planted::{self, MUTANTS, Mutant};
-use mobula_scenarios::search::{Document, Genome, Guided, Signature, play_twice, shrink, swarm};
-use mobula_scenarios::{Options, Outcome};
+use mobula_scenarios::search::{Document, Oracle, Search, Signature, Strategy, play_twice, shrink};
+use mobula_scenarios::{Options, Outcome, Report};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -14,23 +18,26 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub struct MutantsArgs {
     /// The seeds to try, the last one excluded.
-    #[arg(long, value_name = "FROM..TO", value_parser = super::sweep::seeds, default_value = "0..200")]
+    #[arg(long, value_name = "FROM..TO", value_parser = sweep::seeds, default_value = "0..200")]
     seeds: Range<u64>,
     /// Only these bugs; may be repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Keep plans that reach new situations and change them, instead of drawing every plan anew.
-    #[arg(long)]
-    guided: bool,
+    /// Only these searches (random, coverage, lineage); may be repeated.
+    #[arg(long, value_name = "SEARCH")]
+    search: Vec<Strategy>,
     /// Shrink what was found, playing at most so many plans each.
     #[arg(long, default_value_t = 0)]
     shrink: u64,
     /// Write the shrunk plans into this directory.
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    /// Write the table into this file, as Markdown.
+    #[arg(long, value_name = "FILE")]
+    table: Option<PathBuf>,
 }
 
-/// Prints the table. Exit code 1 if a bug was not found, or if the plans fail without any bug.
+/// Prints the table. Exit code 1 if no search found some bug, or one slept through the canary.
 pub fn mutants(args: &MutantsArgs) -> ExitCode {
     if !planted::BUILT {
         eprintln!("error: this build has no planted bugs; type `cargo run --release --features planted -- mutants`");
@@ -42,55 +49,203 @@ pub fn mutants(args: &MutantsArgs) -> ExitCode {
         return ExitCode::from(2);
     }
     super::without_panic_messages();
+    let searches = match args.search.is_empty() {
+        true => vec![Strategy::Random, Strategy::Coverage, Strategy::Lineage],
+        false => args.search.clone(),
+    };
+    let mut lab = Lab { args, searches, oracle: Oracle::default(), sound: BTreeMap::new(), rows: Vec::new() };
     let chosen =
         MUTANTS.iter().filter(|mutant| args.only.is_empty() || args.only.iter().any(|name| name == mutant.name));
-    println!("{:<36} {:>5}  {:<8} {:>8} {:>6}  what it does", "planted bug", "seeds", "found by", "shrunk", "s");
-    let mut found = Vec::new();
-    let mut missed = 0;
+    lab.print_head();
     for mutant in chosen {
-        match hunt(mutant, args) {
-            Some(runs) => found.push(runs),
-            None => missed += 1,
+        let row = lab.hunt(mutant);
+        row.print();
+        let asleep = mutant.name == MUTANTS[0].name && row.seeds.iter().any(|seeds| *seeds != Some(1));
+        lab.rows.push(row);
+        if asleep {
+            eprintln!("error: a search did not notice the canary, so it would notice nothing else");
+            return ExitCode::FAILURE;
         }
     }
-    planted::activate(None);
-    found.sort_unstable();
-    let median = found.get(found.len() / 2).map_or_else(|| "-".to_owned(), u64::to_string);
-    println!("{} found, {missed} not; median {median} seeds", found.len());
-    ExitCode::from(u8::from(missed > 0))
+    print!("{}", lab.summary());
+    if let Some(file) = &args.table
+        && let Err(why) = std::fs::write(file, lab.markdown())
+    {
+        eprintln!("error: {}: {why}", file.display());
+        return ExitCode::from(2);
+    }
+    let missed = lab.rows.iter().any(|row| row.seeds.iter().all(Option::is_none));
+    ExitCode::from(u8::from(missed))
 }
 
-/// Tries seeds until the bug is found; prints its line. Returns how many seeds it took.
-fn hunt(mutant: &Mutant, args: &MutantsArgs) -> Option<u64> {
-    let started = Instant::now();
-    let mut search = Guided::default();
-    for (tried, seed) in (1..).zip(args.seeds.clone()) {
-        let options = Options { seed, quiet: true, ..Options::default() };
-        let (genome, plan) = if args.guided { search.next(seed) } else { (Genome::of(seed), swarm(seed)) };
-        planted::activate(Some(mutant.name));
-        let report = play_twice(&plan, "swarm.toml", &options);
-        search.learn(genome, &report);
-        if matches!(report.outcome, Outcome::Passed) {
-            continue;
+/// What is the same for all bugs.
+struct Lab<'a> {
+    args: &'a MutantsArgs,
+    searches: Vec<Strategy>,
+    /// Answers without any bug.
+    oracle: Oracle,
+    /// Whether a plan passes without any bug; only of those that a bug broke.
+    sound: BTreeMap<String, bool>,
+    rows: Vec<Row>,
+}
+
+/// What is known of a bug.
+struct Row {
+    mutant: &'static Mutant,
+    /// After how many seeds each search found it.
+    seeds: Vec<Option<u64>>,
+    /// Which invariant broke first, in the first search that found it.
+    checker: String,
+    /// Steps and faults of its plan, and of what shrinking left.
+    sizes: Option<(usize, usize)>,
+    spent: f64,
+}
+
+impl Lab<'_> {
+    fn hunt(&mut self, mutant: &'static Mutant) -> Row {
+        let started = Instant::now();
+        let mut row = Row { mutant, seeds: Vec::new(), checker: String::new(), sizes: None, spent: 0.0 };
+        for strategy in self.searches.clone() {
+            let found = self.search(mutant, strategy);
+            row.seeds.push(found.as_ref().map(|found| found.0));
+            if let Some((_, plan, report)) = found.filter(|_| row.checker.is_empty()) {
+                row.checker = checker(&report);
+                row.sizes = self.smallest(mutant, &plan, report.seed);
+            }
         }
-        // A plan that fails anyway finds nothing.
         planted::activate(None);
-        if play_twice(&plan, "swarm.toml", &options).outcome != Outcome::Passed {
-            println!("{:<36} seed {seed} fails without it as well, and is left out", mutant.name);
-            continue;
-        }
-        let checker = Signature::of(&report).and(report.failure).map_or_else(String::new, |failure| {
-            // A machine's own check names the invariant in its message.
-            let invariant = failure.message.split_whitespace().find(|word| is_invariant(word)).map(str::to_owned);
-            if failure.checker == "panic" { invariant.unwrap_or(failure.checker) } else { failure.checker }
-        });
-        let size = smallest(mutant, &plan, &options, args);
-        let spent = started.elapsed().as_secs_f64();
-        println!("{:<36} {tried:>5}  {checker:<8} {size:>8} {spent:>6.1}  {}", mutant.name, mutant.what);
-        return Some(tried);
+        row.spent = started.elapsed().as_secs_f64();
+        row
     }
-    println!("{:<36} {:>5}  not found: {}", mutant.name, "-", mutant.what);
-    None
+
+    /// Tries seeds until the bug is found: how many it took, the plan, and what it did.
+    fn search(&mut self, mutant: &Mutant, strategy: Strategy) -> Option<(u64, Document, Report)> {
+        let mut search = Search::new(strategy);
+        for (tried, seed) in (1..).zip(self.args.seeds.clone()) {
+            let options = Options { seed, quiet: true, ..Options::default() };
+            let plan = search.next(seed);
+            planted::activate(None);
+            self.oracle.ask(&plan, "swarm.toml", &options);
+            planted::activate(Some(mutant.name));
+            let report = search.play(&plan, &mut self.oracle, &options);
+            if report.outcome != Outcome::Passed && self.is_sound(mutant, &plan, &options) {
+                return Some((tried, plan, report));
+            }
+        }
+        None
+    }
+
+    /// A plan that fails anyway finds nothing.
+    fn is_sound(&mut self, mutant: &Mutant, plan: &Document, options: &Options) -> bool {
+        planted::activate(None);
+        let (oracle, seed) = (&mut self.oracle, options.seed);
+        let sound = *self.sound.entry(format!("{seed} {plan}")).or_insert_with(|| {
+            let report = oracle.play(plan, "swarm.toml", options);
+            if let Some(failure) = &report.failure {
+                let file = std::env::temp_dir().join(format!("mobula-fails-anyway-{seed}.toml"));
+                let _ = std::fs::write(&file, plan.to_string());
+                let (what, file) = (&failure.message, file.display());
+                println!("a plan fails without any planted bug: mobula run {file} --seed {seed}: {what}");
+            }
+            report.outcome == Outcome::Passed
+        });
+        planted::activate(Some(mutant.name));
+        sound
+    }
+
+    /// How many steps and faults the plan has, and what is left of it.
+    fn smallest(&self, mutant: &Mutant, plan: &Document, seed: u64) -> Option<(usize, usize)> {
+        if self.args.shrink == 0 {
+            return None;
+        }
+        planted::activate(Some(mutant.name));
+        let options = Options { seed, quiet: true, ..Options::default() };
+        let play = |plan: &Document, options: &Options| play_twice(plan, "swarm.toml", options);
+        let shrunk = shrink(plan, &options, self.args.shrink, &play).ok()?;
+        if let Some(dir) = &self.args.save {
+            let file = dir.join(format!("{}.toml", mutant.name));
+            if let Err(why) = save(dir, &file, &shrunk.document) {
+                eprintln!("error: {}: {why}", file.display());
+            }
+        }
+        Some((plan.size(), shrunk.document.size()))
+    }
+
+    fn print_head(&self) {
+        let names: String = self.searches.iter().map(|search| format!("{:>9}", search.to_string())).collect();
+        println!("{:<36}{names}  {:<12} {:>8} {:>6}  what it does", "seeds until found", "found by", "shrunk", "s");
+    }
+
+    /// How many each search found, after how many seeds.
+    fn summary(&self) -> String {
+        let mut text = String::new();
+        for (number, search) in self.searches.iter().enumerate() {
+            let mut found: Vec<u64> = self.rows.iter().filter_map(|row| row.seeds[number]).collect();
+            found.sort_unstable();
+            let median = found.get(found.len() / 2).map_or_else(|| "-".to_owned(), u64::to_string);
+            let all = self.rows.len();
+            let _ =
+                writeln!(text, "{search}: {} of {all} found, the median of those after {median} seeds", found.len());
+        }
+        text
+    }
+
+    /// The table for a file of the project.
+    fn markdown(&self) -> String {
+        let Range { start, end } = self.args.seeds;
+        let mut command = format!("cargo run --release --features planted -- mutants --seeds {start}..{end}");
+        if self.args.shrink > 0 {
+            let _ = write!(command, " --shrink {}", self.args.shrink);
+        }
+        if let Some(file) = &self.args.table {
+            let _ = write!(command, " --table {}", file.display());
+        }
+        let mut text = format!(
+            "# Planted bugs: after how many seeds each search finds them\n\n```sh\n{command}\n```\n\n\
+             Each bug is switched on alone (`protocol/src/planted.rs`). A search plays one plan a seed, in a simulator, until one\n\
+             fails that passes without the bug. `-` is: not within these seeds. The invariant is the first that broke in the first\n\
+             search that found the bug; `shrunk` counts the steps and faults of its plan, and what shrinking left of them.\n\n"
+        );
+        let names: String = self.searches.iter().map(|search| format!(" {search} |")).collect();
+        let rule = " ---: |".repeat(self.searches.len());
+        let _ = writeln!(
+            text,
+            "| planted bug |{names} invariant | shrunk | what it does |\n| --- |{rule} --- | --- | --- |"
+        );
+        for row in &self.rows {
+            let seeds: String = row.seeds.iter().map(|seeds| format!(" {} |", shown(*seeds))).collect();
+            let (name, what) = (row.mutant.name, row.mutant.what);
+            let _ = writeln!(text, "| `{name}` |{seeds} {} | {} | {what} |", row.checker, row.shrunk());
+        }
+        let _ = write!(text, "\n{}", self.summary());
+        text
+    }
+}
+
+impl Row {
+    fn shrunk(&self) -> String {
+        self.sizes.map_or_else(|| "-".to_owned(), |(before, after)| format!("{before} to {after}"))
+    }
+
+    fn print(&self) {
+        let seeds: String = self.seeds.iter().map(|seeds| format!("{:>9}", shown(*seeds))).collect();
+        let (name, what, checker, shrunk) = (self.mutant.name, self.mutant.what, &self.checker, self.shrunk());
+        println!("{name:<36}{seeds}  {checker:<12} {shrunk:>8} {:>6.1}  {what}", self.spent);
+    }
+}
+
+fn shown(seeds: Option<u64>) -> String {
+    seeds.map_or_else(|| "-".to_owned(), |seeds| seeds.to_string())
+}
+
+/// The name of what noticed. A machine's own check, which is a panic of its node, names the invariant in its message.
+fn checker(report: &Report) -> String {
+    let Some(failure) = report.failure.as_ref().filter(|_| Signature::of(report).is_some()) else {
+        return String::new();
+    };
+    let invariant = failure.message.split_whitespace().find(|word| is_invariant(word));
+    let invariant = invariant.map(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit()).to_owned());
+    if failure.checker == "panic" { invariant.unwrap_or("panic".to_owned()) } else { failure.checker.clone() }
 }
 
 fn is_invariant(word: &str) -> bool {
@@ -98,24 +253,7 @@ fn is_invariant(word: &str) -> bool {
     digits.is_some_and(|digits| digits > 0)
 }
 
-/// How many steps and faults the shrunk plan has, and before.
-fn smallest(mutant: &Mutant, plan: &Document, options: &Options, args: &MutantsArgs) -> String {
-    if args.shrink == 0 {
-        return "-".to_owned();
-    }
-    planted::activate(Some(mutant.name));
-    match shrink(plan, options, args.shrink, &|plan, options| play_twice(plan, "swarm.toml", options)) {
-        Ok(shrunk) => {
-            if let Some(dir) = &args.save {
-                let file = dir.join(format!("{}.toml", mutant.name));
-                if let Err(why) =
-                    std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&file, shrunk.document.to_string()))
-                {
-                    eprintln!("error: {}: {why}", file.display());
-                }
-            }
-            format!("{} of {}", shrunk.document.size(), plan.size())
-        }
-        Err(_) => "-".to_owned(),
-    }
+fn save(dir: &Path, file: &Path, plan: &Document) -> std::io::Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::write(file, plan.to_string())
 }

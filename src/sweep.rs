@@ -1,7 +1,7 @@
 //! `mobula sweep`: many seeds of one scenario, or of plans drawn from the seeds.
 
 use super::Place;
-use mobula_scenarios::search::{play_twice, swarm};
+use mobula_scenarios::search::{Document, Oracle, Search, Strategy, play_twice, swarm};
 use mobula_scenarios::{Options, Outcome, Report};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -26,6 +26,11 @@ pub struct SweepArgs {
     /// written, as scenario files.
     #[arg(long)]
     swarm: bool,
+    /// How the plans of a swarm are chosen: random, coverage (those that reach new situations are changed a little) or
+    /// lineage (faults that cut every derivation of a success seen so far, as Molly does). The last two learn from each
+    /// run, so they play one at a time.
+    #[arg(long, value_name = "SEARCH", requires = "swarm", default_value_t = Strategy::Random)]
+    search: Strategy,
     /// Print one document a run and one of them all instead of lines.
     #[arg(long)]
     json: bool,
@@ -47,13 +52,27 @@ pub fn sweep(args: &SweepArgs) -> ExitCode {
     if args.swarm {
         super::without_panic_messages();
     }
+    if args.search != Strategy::Random && args.jobs > 1 {
+        eprintln!("error: a {} search learns from each run; --jobs is for the random one", args.search);
+        return ExitCode::from(2);
+    }
     let started = Instant::now();
     let mut tally = Tally::default();
-    each_seed(args, |seed, reports| {
-        for report in reports {
-            tally.take(args, seed, report);
+    match args.search {
+        Strategy::Random => each_seed(args, |seed, reports| {
+            let plan = args.swarm.then(|| swarm(seed));
+            reports.into_iter().for_each(|report| tally.take(args, seed, plan.as_ref(), report));
+        }),
+        learning => {
+            let (mut search, mut oracle) = (Search::new(learning), Oracle::default());
+            for seed in args.seeds.clone() {
+                let plan = search.next(seed);
+                let options = Options { quiet: true, ..args.place.options(seed) };
+                let report = search.play(&plan, &mut oracle, &options);
+                tally.take(args, seed, Some(&plan), report);
+            }
         }
-    });
+    }
     match args.json {
         true => println!("{}", tally.to_json()),
         false => tally.print(started.elapsed().as_secs_f64()),
@@ -106,20 +125,22 @@ struct Tally {
 }
 
 impl Tally {
-    fn take(&mut self, args: &SweepArgs, seed: u64, report: Report) {
+    /// Takes note of a run, of this plan if it was drawn.
+    fn take(&mut self, args: &SweepArgs, seed: u64, plan: Option<&Document>, report: Report) {
         match args.json {
             true => println!("{}", report.to_json()),
             false => print(seed, &report),
         }
         let (known_seed, known) = *self.first.entry(report.name.clone()).or_insert((seed, report.digest));
-        if known != report.digest {
+        // A search changes a plan and keeps its name; its oracle has compared the answers.
+        if known != report.digest && plan.is_none() {
             self.differs += 1;
             if !args.json {
                 println!("       answers differ from those of seed {known_seed}: {known:016x}");
             }
         }
-        if args.swarm && report.outcome != Outcome::Passed {
-            match write(&args.path, seed) {
+        if let Some(plan) = plan.filter(|_| report.outcome != Outcome::Passed) {
+            match write(&args.path, seed, plan) {
                 Ok(file) if !args.json => println!("       mobula shrink {} --seed {seed}", file.display()),
                 Ok(_) => {}
                 Err(why) => eprintln!("error: the plan of seed {seed} cannot be written: {why}"),
@@ -150,6 +171,7 @@ impl Tally {
             "other_answers": self.differs,
             "situations": self.situations(),
             "never_reached": self.never(),
+            "peak_memory": peak_memory(),
         })
     }
 
@@ -164,6 +186,9 @@ impl Tally {
             events as f64 / seconds,
             lived / seconds
         );
+        if let Some(bytes) = peak_memory() {
+            println!("{:.0} MB of memory at most", bytes as f64 / 1e6);
+        }
         println!("{} situations (machine, how full, event)", self.situations());
         let never = self.never();
         if !never.is_empty() {
@@ -172,11 +197,18 @@ impl Tally {
     }
 }
 
+/// The most memory this process ever had, in bytes; none where Linux does not say it.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
 /// Writes the plan of a seed down.
-fn write(directory: &Path, seed: u64) -> std::io::Result<PathBuf> {
+fn write(directory: &Path, seed: u64, plan: &Document) -> std::io::Result<PathBuf> {
     std::fs::create_dir_all(directory)?;
     let file = directory.join(format!("swarm-{seed}.toml"));
-    std::fs::write(&file, swarm(seed).to_string())?;
+    std::fs::write(&file, plan.to_string())?;
     Ok(file)
 }
 

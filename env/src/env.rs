@@ -381,7 +381,10 @@ impl Env {
 
     fn panicked(&self, name: &str, panic: &(dyn Any + Send)) {
         let message = panic_text(panic);
-        eprintln!("task `{name}` of node `{}` panicked: {message}", self.node());
+        // The report of a simulation says it.
+        if self.world() == WorldKind::Real {
+            eprintln!("task `{name}` of node `{}` panicked: {message}", self.node());
+        }
         self.0.record.fail(Failure { node: self.node().to_owned(), message });
     }
 }

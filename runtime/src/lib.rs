@@ -90,6 +90,23 @@ pub const PROBES: &[&str] = &[
     "submit",
     "undelivered",
     "ungroup",
+    "replica-failed",
+    "replicas",
+    "transfer.redirected",
+    "transfer.refused",
+    "transfer.relayed",
+    "transfer.resumed",
+    "promote",
+    "refused",
+    "restore",
+    "shrink",
+    "source",
+    "spill",
+    "spill failed",
+    "spill lost",
+    "sweep failed",
+    "swept",
+    "up",
 ];
 
 /// What the calls between nodes are called: the methods of the wire, then the messages inside `Exchange`.

@@ -54,8 +54,10 @@ pub struct Options {
     pub until: Option<u64>,
     /// From this event on, other dice: those of this seed; simulated worlds only.
     pub branch: Option<(u64, u64)>,
-    /// The plan was drawn from a seed and knows nothing of its run: faults of calls that met none are no failure.
+    /// The plan was drawn and knows nothing of its run: faults that never came are no failure.
     pub drawn: bool,
+    /// Keep the event log in the report.
+    pub keep_lines: bool,
 }
 
 impl Default for Options {
@@ -73,6 +75,7 @@ impl Default for Options {
             until: None,
             branch: None,
             drawn: false,
+            keep_lines: false,
         }
     }
 }
@@ -92,7 +95,7 @@ pub fn run_file(path: &Path, options: &Options) -> Report {
     report
 }
 
-/// Runs a file, or all `*.toml` files of a directory in the order of their names, with a summary. The files of a directory
+/// Runs a file, or all `*.toml` files in and below a directory in the order of their names, with a summary. The files of a directory
 /// that are not for the world are left out, visibly.
 pub fn run_path(path: &Path, options: &Options) -> Vec<Report> {
     if !path.is_dir() {
@@ -130,12 +133,14 @@ fn refuse(path: &Path, options: &Options, message: String) -> Report {
     report
 }
 
-/// The `*.toml` files of a directory, sorted.
+/// The `*.toml` files of a directory and of those below it, sorted.
 fn scenario_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path.is_dir() {
+            files.extend(scenario_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "toml") && !path.ends_with("Cargo.toml") {
             files.push(path);
         }
     }
@@ -155,7 +160,7 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     let run_options = RunOptions {
         world: options.world,
         seed: options.seed,
-        trace: options.trace.is_some(),
+        trace: options.trace.is_some() || options.keep_lines,
         branch: options.branch,
         max_time: bound + MARGIN,
         buggify: scenario.settings.buggify,
@@ -168,10 +173,10 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     journal.begin(&scenario, options);
     let (plan, told) = (Arc::new(scenario), journal.clone());
     let (shared, chosen) = (plan.clone(), options.clone());
-    let run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
+    let mut run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
         Driver::new(cluster, shared, told, out, &chosen).play(bound).await
     });
-    let lines = run.lines.clone();
+    let lines = std::mem::take(&mut run.lines);
     let mut report = Report::of(&plan, options, run);
     if let (Some(failure), Some(line)) = (&mut report.failure, journal.line()) {
         *failure = failure.clone().at(&plan.file, line);
@@ -187,6 +192,9 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
                 report.failure = Some(Failure::new("trace", format!("cannot write {}: {why}", trace.display())));
             }
         }
+    }
+    if options.keep_lines {
+        report.lines = lines;
     }
     report
 }

@@ -102,6 +102,8 @@ pub struct Report {
     pub coverage: BTreeSet<String>,
     /// How often each probe was reached.
     pub probes: BTreeMap<&'static str, u64>,
+    /// The event log, with [`Options::keep_lines`].
+    pub lines: Vec<String>,
 }
 
 impl Report {
@@ -218,6 +220,7 @@ impl Report {
             states: Vec::new(),
             coverage: BTreeSet::new(),
             probes: BTreeMap::new(),
+            lines: Vec::new(),
         }
     }
 }
