@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const CLEAN_UP: Nanos = Nanos::secs(30);
 /// How long planned faults that began may go on after the last step.
 const LAST_FAULTS: Nanos = Nanos::secs(30);
+/// How often it is looked whether they are over.
+const LOOK: Nanos = Nanos::millis(10);
 
 /// The driver of one run.
 pub(super) struct Driver {
@@ -120,7 +122,19 @@ impl Driver {
             Either::Left((played, faults)) => {
                 played?;
                 self.no_fault_left(&armed)?;
-                let ended = self.cluster.env().timeout(LAST_FAULTS, faults).await;
+                // Of a drawn plan some may never come.
+                let under_way = async {
+                    while !self.drawn || armed.iter().any(Armed::is_under_way) {
+                        self.cluster.env().sleep(LOOK).await;
+                    }
+                };
+                let last = async {
+                    match select(faults, std::pin::pin!(under_way)).await {
+                        Either::Left((ended, _)) => ended.map(drop),
+                        Either::Right(((), _)) => Ok(()),
+                    }
+                };
+                let ended = self.cluster.env().timeout(LAST_FAULTS, last).await;
                 ended.map_err(|_| Failure::new("fault", format!("a fault was not over after {LAST_FAULTS}")))??;
             }
             Either::Right((injected, steps)) => {

@@ -13,6 +13,7 @@ pub(super) struct Armed<'a> {
     driver: &'a Driver,
     fault: &'a PlannedFault,
     fired: AtomicBool,
+    over: AtomicBool,
 }
 
 impl Armed<'_> {
@@ -26,14 +27,20 @@ impl Armed<'_> {
             let what = format!("{action} {}", self.fault.trigger);
             self.driver.journal.note(self.driver.now(), &what, &done);
         }
+        self.over.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Whether its trigger came and its actions are not all done.
+    pub fn is_under_way(&self) -> bool {
+        self.fired.load(Ordering::Relaxed) && !self.over.load(Ordering::Relaxed)
     }
 }
 
 impl Driver {
     /// The planned faults of the scenario.
     pub fn arm(&self) -> Vec<Armed<'_>> {
-        let armed = |fault| Armed { driver: self, fault, fired: AtomicBool::new(false) };
+        let armed = |fault| Armed { driver: self, fault, fired: AtomicBool::new(false), over: AtomicBool::new(false) };
         let planned = self.scenario.faults.iter().filter(|fault| fault.trigger != Trigger::Beginning);
         planned.map(armed).collect()
     }

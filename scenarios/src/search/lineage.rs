@@ -94,6 +94,7 @@ pub(super) fn cuts(lines: &[String]) -> BTreeSet<Cut> {
         let (words, supports) = (event.words(), supporting.contains(&at));
         if let ("send", [to, _, carried]) = (event.kind.as_str(), &words[..]) {
             for message in carried.split('+') {
+                let message = message.split('*').next().unwrap_or_default();
                 let (from, to) = (event.node.as_str(), names.of(to));
                 let nth = calls.entry((from, to, message)).or_default();
                 *nth += 1;

@@ -57,7 +57,9 @@ impl Search {
         let lines = std::mem::take(&mut report.lines);
         match self {
             Self::Random => {}
-            Self::Coverage(guided, genome) => drop(guided.learn(genome.clone(), &report)),
+            Self::Coverage(guided, genome) => {
+                guided.learn(genome.clone(), &report);
+            }
             Self::Lineage(lineage) if report.outcome == Outcome::Passed => lineage.learn(&lines),
             Self::Lineage(_) => {}
         }
