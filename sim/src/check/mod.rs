@@ -15,6 +15,8 @@
 //! | I38 | verdicts are final | `history/membership.rs` |
 //! | I39 | nobody listens to the dead | `history/stale.rs` |
 //!
+//! Whether concurrent operations on one object could have happened one after the other is [`linear`]'s to say.
+//!
 //! Those of the machines themselves (I18, I20 to I22, I28, I29, I32, I37 and others) are checked by
 //! [`mobula_protocol::Machine::check`] after every turn of every simulated node, or every few turns of one with much
 //! state, because a check costs time in proportion to it; a violation there is a panic of that node.
@@ -23,6 +25,7 @@
 
 pub mod history;
 mod leases;
+pub mod linear;
 mod pins;
 mod references;
 mod spill;

@@ -12,6 +12,8 @@ use mobula_protocol::{TaskError, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::CopyKind;
 use tokio::sync::{mpsc, oneshot};
 
+mod redelivery;
+
 const ME: Incarnation = Incarnation { node: NodeId(1), epoch: Epoch(2) };
 const PEER: Incarnation = Incarnation { node: NodeId(2), epoch: Epoch(3) };
 /// Where other copies are.
