@@ -5,6 +5,8 @@
 
 mod check;
 #[cfg(not(madsim))]
+mod jobs;
+#[cfg(not(madsim))]
 mod memory;
 mod mutants;
 mod replay;
@@ -51,6 +53,9 @@ enum What {
     Head(HeadArgs),
     /// Be a node of a cluster.
     Node(NodeArgs),
+    /// List the jobs of a running cluster and what became of them, or print the log of one.
+    #[cfg(not(madsim))]
+    Jobs(jobs::JobsArgs),
     /// Show what is in the object stores of a running cluster.
     #[cfg(not(madsim))]
     Memory(memory::MemoryArgs),
@@ -152,6 +157,8 @@ fn main() -> ExitCode {
         What::Memory(args) => memory::memory(&args),
         #[cfg(not(madsim))]
         What::Why(args) => why::why(&args),
+        #[cfg(not(madsim))]
+        What::Jobs(args) => jobs::jobs(&args),
         #[cfg(not(madsim))]
         What::Head(args) => ended(mobula_sim::child::head(&args)),
         #[cfg(not(madsim))]

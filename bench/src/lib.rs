@@ -14,6 +14,7 @@ mod baseline;
 mod child;
 mod clock;
 mod codec;
+mod control;
 mod figure;
 mod flights;
 mod group;

@@ -65,7 +65,7 @@ mod task;
 #[cfg(not(madsim))]
 pub use backend::real::{MemoryNet, RealConfig, RealNet, RealNode};
 pub use compute::{Costs, Resource};
-pub use disk::{Claim, Disk, DiskDamage, DiskFaults, FileWriter};
+pub use disk::{Claim, Disk, DiskDamage, DiskFaults, DiskHold, FileWriter};
 pub use env::{Elapsed, Env, Interval, UnknownWorld, WorldKind};
 pub use files::Files;
 pub use log::LogSink;

@@ -5,6 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// A cluster, from the first start of its head on: drawn at random, kept in the head's log, so that it outlives the head's
+/// process but not its storage. Incarnations count from one in every cluster; only this tells two clusters apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClusterId(pub u64);
+
 /// A member of the cluster by name: the head gives each distinct node name one number, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
@@ -136,6 +141,12 @@ impl From<&str> for FunctionId {
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == NodeId::HEAD { f.write_str("head") } else { write!(f, "n{}", self.0) }
+    }
+}
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 

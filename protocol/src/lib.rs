@@ -30,6 +30,7 @@ mod units;
 
 pub mod actor;
 pub mod directory;
+pub mod job;
 pub mod link;
 pub mod member;
 pub mod owner;
@@ -39,7 +40,8 @@ pub mod sched;
 pub mod transfer;
 
 pub use ids::{
-    Attempt, Bundle, Epoch, FunctionId, GroupId, Incarnation, LeaseId, NodeId, NotATask, ObjectId, OwnerId, TaskId,
+    Attempt, Bundle, ClusterId, Epoch, FunctionId, GroupId, Incarnation, LeaseId, NodeId, NotATask, ObjectId, OwnerId,
+    TaskId,
 };
 pub use machine::{Machine, Violation};
 pub use map::Map;

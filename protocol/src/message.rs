@@ -260,6 +260,9 @@ pub enum Message {
 
     /// Anything about actors besides the outcome of their calls.
     Actor(crate::actor::Word),
+
+    /// Anything about jobs.
+    Job(crate::job::Word),
 }
 
 impl Message {
@@ -309,6 +312,7 @@ impl Message {
             Self::BorrowAdded(_) => "BorrowAdded",
             Self::BorrowRemove(_) => "BorrowRemove",
             Self::Actor(word) => word.name(),
+            Self::Job(word) => word.name(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Why a process cannot take part in a cluster.
 
+use crate::head::LogError;
 use mobula_env::RpcError;
 use mobula_protocol::member::{JoinError, SettingsError};
 use mobula_store::StoreError;
@@ -26,6 +27,9 @@ pub enum StartError {
     /// The network refuses something else.
     #[error("cannot listen: {0}")]
     Listen(io::Error),
+    /// The head's log cannot be gone on with.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The health settings make no sense.
     #[error(transparent)]
     Settings(#[from] SettingsError),

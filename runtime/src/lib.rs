@@ -2,6 +2,9 @@
 
 #![cfg_attr(madsim, allow(unused))]
 
+// The macros name this crate as its users do.
+extern crate self as mobula_runtime;
+
 mod api;
 #[cfg(not(madsim))]
 mod cluster;
@@ -20,7 +23,7 @@ pub use api::*;
 #[cfg(not(madsim))]
 pub use cluster::{Embedded, EmbeddedNode};
 pub use error::StartError;
-pub use head::Head;
+pub use head::{Head, LogError, append_turns};
 #[cfg(not(madsim))]
 pub use local::{Find, attach, share};
 #[cfg(not(madsim))]
@@ -31,11 +34,12 @@ pub use mobula_env::local::LocalServer;
 pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::{actor, task};
 pub use mobula_protocol::actor::{ActorDeath, ActorId};
+pub use mobula_protocol::job::{JobError, JobId, JobInfo, JobStatus};
 pub use mobula_protocol::owner::Counters;
 pub use mobula_protocol::sched::{Candidate, Policy, Request, SharedPolicy, Strategy, UnknownPolicy};
 pub use mobula_protocol::{
-    Amount, ByteSize, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay, Resources,
-    Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
+    Amount, ByteSize, ClusterId, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay,
+    Resources, Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
 };
 pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
 pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
@@ -71,6 +75,7 @@ pub const PROBES: &[&str] = &[
     "group",
     "joined",
     "lease-end",
+    "log-failed",
     "misaddressed",
     "missed",
     "no-room",
@@ -79,6 +84,7 @@ pub const PROBES: &[&str] = &[
     "ref+",
     "ref-",
     "replicate",
+    "resumed",
     "rpc-fault",
     "send",
     "set-aside",

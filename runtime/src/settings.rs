@@ -63,12 +63,24 @@ impl Default for NodeSettings {
 }
 
 /// Settings of the head.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct HeadSettings {
-    /// How often nodes say that they live, and how long a silence is death.
+    /// How often nodes say that they live, and how long a silence is death. Those of a cluster stay as they were first.
     pub members: mobula_protocol::member::MemberSettings,
     /// Where actors go.
     pub policy: SharedPolicy,
+    /// The directory of its log: relative to the machine's disk, or absolute. With it the head's next life goes on with
+    /// the same cluster; without, that one is another cluster, and the nodes of this one end.
+    pub log: Option<String>,
+    /// How long the head goes on without being able to write its log.
+    pub log_grace: Nanos,
     /// Port of its rpc service; 0 for any free one.
     pub port: u16,
+}
+
+impl Default for HeadSettings {
+    fn default() -> Self {
+        let members = mobula_protocol::member::MemberSettings::default();
+        Self { members, policy: SharedPolicy::default(), log: None, log_grace: Nanos::secs(10), port: 0 }
+    }
 }

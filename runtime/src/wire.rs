@@ -1,20 +1,20 @@
 //! How requests look as bytes: MessagePack of the protocol's own types, inside the one rpc service of `env`.
 //!
 //! `Join` carries a [`JoinRequest`] before a node has an identity, `Exchange` an [`Envelope`] of messages between two
-//! incarnations; `Memory` asks a node what is in its store, `Why` what waits there. MessagePack, because another language
-//! can read it.
+//! incarnations of one cluster; `Memory` asks a node what is in its store, `Why` what waits there, `Jobs` the head which
+//! jobs it knows. MessagePack, because another language can read it.
 
 use bytes::Bytes;
 use mobula_env::{RpcCode, RpcStatus};
-use mobula_protocol::TaskId;
 use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::{JoinError, JoinRequest, Joined};
-use serde::Serialize;
+use mobula_protocol::{ClusterId, TaskId};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Method name of [`JoinRequest`] to `Result<Joined, JoinError>`.
 pub const JOIN: &str = "Join";
-/// Method name of [`Envelope`] to [`Ack`].
+/// Method name of `(ClusterId, Envelope)` to [`ExchangeAnswer`].
 pub const EXCHANGE: &str = "Exchange";
 
 /// Method name of nothing to [`MemoryReport`](crate::MemoryReport): for people, from any process.
@@ -24,8 +24,26 @@ pub const MEMORY: &str = "Memory";
 /// text a fact: for people.
 pub const WHY: &str = "Why";
 
+/// Method name of a job's name, or of none for all without their logs, to a list of
+/// [`JobInfo`](mobula_protocol::job::JobInfo): for people, from any process; of the head.
+pub const JOBS: &str = "Jobs";
+
 /// What a join is answered with.
-pub type JoinAnswer = Result<Joined, JoinError>;
+pub type JoinAnswer = Result<(ClusterId, Joined), JoinError>;
+
+/// What an exchange is answered with.
+pub type ExchangeAnswer = Result<Ack, OtherCluster>;
+
+/// The envelope was for another cluster, in which the same incarnations mean others; it was not read. From the head it is
+/// a verdict: the cluster of whoever asked is gone, with its head's storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("this is cluster {mine}, not {yours}: the storage of that one's head is gone, and its nodes must end")]
+pub struct OtherCluster {
+    /// The answerer's.
+    pub mine: ClusterId,
+    /// The asker's.
+    pub yours: ClusterId,
+}
 
 /// The bytes of `value`.
 ///
@@ -51,11 +69,13 @@ pub enum Request {
     /// A node wants to join.
     Join(JoinRequest),
     /// Messages from an incarnation.
-    Exchange(Envelope),
+    Exchange(ClusterId, Envelope),
     /// What is in the store?
     Memory,
     /// What does this task wait for, or everything?
     Why(Option<TaskId>),
+    /// Which jobs are there?
+    Jobs(Option<String>),
 }
 
 impl Request {
@@ -66,21 +86,18 @@ impl Request {
     pub fn parse(method: &str, body: &[u8]) -> Result<Self, RpcStatus> {
         match method {
             JOIN => Ok(Self::Join(read(body)?)),
-            EXCHANGE => Ok(Self::Exchange(read(body)?)),
+            EXCHANGE => {
+                let (cluster, envelope) = read(body)?;
+                Ok(Self::Exchange(cluster, envelope))
+            }
             MEMORY => Ok(Self::Memory),
             WHY => Ok(Self::Why(read(body)?)),
+            JOBS => Ok(Self::Jobs(read(body)?)),
             other => {
-                let message = format!("no method `{other}`; there are `{JOIN}`, `{EXCHANGE}`, `{MEMORY}` and `{WHY}`");
+                let known = [JOIN, EXCHANGE, MEMORY, WHY, JOBS].join(", ");
+                let message = format!("no method `{other}`; there are {known}");
                 Err(RpcStatus::new(RpcCode::NotFound, message))
             }
         }
     }
-}
-
-/// The reply to an exchange.
-///
-/// # Errors
-/// As [`write`].
-pub fn ack(ack: Ack) -> Result<Bytes, RpcStatus> {
-    write(&ack)
 }

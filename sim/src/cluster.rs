@@ -9,7 +9,11 @@ use mobula_runtime::{Context, Node, Question};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+mod drivers;
 mod storage;
+
+pub(crate) use drivers::Once;
+pub use drivers::Program;
 
 /// A running cluster, as its driver sees it. Cheap to clone.
 ///
@@ -141,23 +145,31 @@ impl Cluster {
     }
 
     /// Starts the node's next life under the same name; kills it first if it is alive. Its join is refused until the
-    /// cluster has noticed the death of the last one: see [`Cluster::joined`].
+    /// cluster has noticed the death of the last one: see [`Cluster::joined`]. The head goes on with its log; without one
+    /// (see [`ClusterSettings::head_log`]) it is the head of another cluster, and the nodes of this one end.
     ///
     /// # Errors
-    /// No such node, the driver, or the head, which keeps no record from which its next life could go on.
+    /// No such node, or the driver.
     pub async fn restart(&self, node: &str) -> Result<(), FaultError> {
         use NodeState::{Killed, Off, Paused, Running, Stopped};
-        if node == HEAD {
-            let why = "the head keeps no log yet, so its next life would know none of its nodes";
-            return Err(self.skip("restart head".to_owned(), why));
-        }
         self.transition("restart", node, &[Running, Paused, Killed, Off, Stopped], Running)?;
         self.0.lives.forget(node);
         let spec = self.machines().get(node).and_then(|machine| machine.spec.clone());
         match spec {
             Some(spec) => self.0.world.restart(&spec).await,
-            None => Ok(()),
+            None => self.0.world.restart_head().await,
         }
+    }
+
+    /// Takes the head's log away, and ends its process first if it is alive.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub async fn wipe_head(&self) -> Result<(), FaultError> {
+        if matches!(self.state_of(HEAD)?, NodeState::Running | NodeState::Paused) {
+            self.kill(HEAD).await?;
+        }
+        self.0.world.wipe_head().await
     }
 
     /// Cuts both directions between two machines.
@@ -318,8 +330,8 @@ impl Cluster {
         self.0.world.start(&spec).await
     }
 
-    /// Waits until the driver's view of the cluster lists the present life of each of these nodes, at most as long as a
-    /// death takes to be noticed and a join may be tried.
+    /// Waits until the driver's view of the cluster lists the present life of each of these nodes (and until the head is
+    /// up, if it is among them), at most as long as a death takes to be noticed and a join may be tried.
     ///
     /// # Errors
     /// [`FaultError::NotJoined`] with what kept each from coming, and no such node.
@@ -383,14 +395,19 @@ impl Cluster {
 
     /// For each node, what keeps it from being seen.
     async fn missing(&self, nodes: &[&str]) -> Vec<Option<String>> {
-        let view = match self.context().ask(Question::Cluster).await {
-            Ok(view) => view,
-            Err(why) => return vec![Some(format!("the driver's own node is gone: {why}"))],
-        };
+        let view = self.context().ask(Question::Cluster).await;
         let seen = |node: &&str| {
-            if [HEAD, DRIVER].contains(node) {
+            // Nobody but itself says that the head is up.
+            if *node == HEAD {
+                return self.0.lives.joined_as(HEAD).err().map(|why| format!("{node}: {why}"));
+            }
+            if *node == DRIVER {
                 return None;
             }
+            let view = match &view {
+                Ok(view) => view,
+                Err(why) => return Some(format!("the driver's own node is gone: {why}")),
+            };
             let life = match self.0.lives.joined_as(node) {
                 Ok(life) => life,
                 Err(why) => return Some(format!("{node}: {why}")),
@@ -415,7 +432,8 @@ impl Cluster {
 
     /// What it does, also if nobody did anything to it.
     fn state(&self, name: &str, machine: &Machine) -> NodeState {
-        let by_itself = machine.state == NodeState::Running && self.0.lives.is_over(name);
+        let is_over = || self.0.lives.is_over(name) || self.0.world.has_exited(name);
+        let by_itself = machine.state == NodeState::Running && is_over();
         if by_itself { NodeState::Stopped } else { machine.state }
     }
 

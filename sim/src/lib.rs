@@ -41,7 +41,7 @@ mod spec;
 pub mod trace;
 mod world;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Program};
 pub use fault::{FaultError, NodeState};
 pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, WorldKind};
 pub use run::{RunFailure, RunOptions, RunReport, run};

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 /// The name of the machine on which the head runs, for fault verbs.
 pub const HEAD: &str = "head";
+/// Where the head keeps its log, on its machine's disk.
+pub(crate) const HEAD_LOG: &str = "head-log";
 /// The name of the driver's own node, for fault verbs. It runs no tasks.
 pub const DRIVER: &str = "driver";
 
@@ -43,6 +45,8 @@ pub struct ClusterSettings {
     pub health_timeout: Nanos,
     /// How long a join is tried, and how long a node goes on without its head.
     pub head_grace: Nanos,
+    /// Whether the head keeps a log, so that it can be restarted.
+    pub head_log: bool,
     /// Results up to this many bytes travel in messages.
     pub inline: ByteSize,
     /// How long a new object waits for room in a full store.
@@ -179,7 +183,13 @@ impl ClusterSettings {
     }
 
     pub(crate) fn head(&self, port: u16) -> HeadSettings {
-        HeadSettings { members: self.members(), policy: self.policy.clone(), port }
+        HeadSettings {
+            members: self.members(),
+            policy: self.policy.clone(),
+            port,
+            log: self.head_log.then(|| HEAD_LOG.to_owned()),
+            ..HeadSettings::default()
+        }
     }
 
     pub(crate) fn node(&self, spec: &NodeSpec) -> NodeSettings {
@@ -201,13 +211,17 @@ impl ClusterSettings {
     }
 
     pub(crate) fn driver(&self) -> NodeSettings {
-        let driver = NodeSpec {
-            name: DRIVER.to_owned(),
+        self.node(&self.driver_spec(DRIVER))
+    }
+
+    /// A node that runs no tasks.
+    pub(crate) fn driver_spec(&self, name: &str) -> NodeSpec {
+        NodeSpec {
+            name: name.to_owned(),
             resources: Resources::none(),
             labels: Labels::new(),
             store: self.driver_store,
-        };
-        self.node(&driver)
+        }
     }
 }
 
@@ -218,6 +232,7 @@ impl Default for ClusterSettings {
             health_period: head.members.health_period,
             health_timeout: head.members.health_timeout,
             head_grace: node.head_grace,
+            head_log: true,
             inline: node.inline,
             store_grace: node.store_grace,
             lineage: node.lineage,

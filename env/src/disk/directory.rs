@@ -16,6 +16,12 @@ pub(super) fn run(dir: &Path, path: &str, op: Op) -> io::Result<Answer> {
             create_parent(&file)?;
             OpenOptions::new().create(true).append(true).open(&file)?.write_all(&bytes)?;
         }
+        Op::AppendDurably(bytes) => {
+            create_parent(&file)?;
+            let mut opened = OpenOptions::new().create(true).append(true).open(&file)?;
+            opened.write_all(&bytes)?;
+            opened.sync_data()?;
+        }
         Op::Sync => {
             File::open(&file)?.sync_all()?;
             // The name is in the directory, and the directory's name in its parent.

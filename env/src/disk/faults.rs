@@ -64,7 +64,7 @@ impl FaultyDisk {
 
     /// Runs an operation on `path` in `folder`.
     pub fn run(&mut self, folder: &str, path: &str, op: Op) -> io::Result<Answer> {
-        if matches!(op, Op::Write(_) | Op::Append(_)) {
+        if matches!(op, Op::Write(_) | Op::Append(_) | Op::AppendDurably(_)) {
             if self.faults.full {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, format!("{path}: no space left on device")));
             }

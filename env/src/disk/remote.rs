@@ -67,7 +67,7 @@ impl Remote {
         match op {
             Op::Write(bytes) => self.store.put(&at, PutPayload::from(bytes)).await.map(|_| Answer::Done),
             // An object is replaced as a whole.
-            Op::Append(bytes) => {
+            Op::Append(bytes) | Op::AppendDurably(bytes) => {
                 let mut whole = match self.store.get(&at).await {
                     Ok(found) => found.bytes().await?.to_vec(),
                     Err(Error::NotFound { .. }) => Vec::new(),

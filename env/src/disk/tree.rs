@@ -33,6 +33,11 @@ impl Tree {
         match op {
             Op::Write(bytes) => self.content(path).visible = bytes.to_vec(),
             Op::Append(bytes) => self.content(path).visible.extend_from_slice(&bytes),
+            Op::AppendDurably(bytes) => {
+                let content = self.content(path);
+                content.visible.extend_from_slice(&bytes);
+                content.durable = Some(Bytes::copy_from_slice(&content.visible));
+            }
             Op::Sync => self.sync(path)?,
             Op::Read { offset, len } => {
                 let visible = &self.existing(path)?.visible;

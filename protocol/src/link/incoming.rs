@@ -2,10 +2,11 @@
 
 use super::{Envelope, LinkSettings};
 use crate::{Message, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Restores the order of one peer's envelopes and forgets duplicates.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Incoming {
     /// Every envelope up to this number was delivered.
     delivered: u64,

@@ -4,11 +4,12 @@ use super::incoming::{Arrival, Incoming};
 use super::outgoing::Outgoing;
 use super::{Ack, Counters, Effect, Envelope, Event, LinkSettings};
 use crate::{ByteSize, Epoch, Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
 
 /// Exactly-once, in-order messages between this process and every other; see the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Link {
     settings: LinkSettings,
     /// Who this process is, once it knows.
@@ -27,7 +28,7 @@ pub struct Link {
     counters: Counters,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Peer {
     outgoing: Outgoing,
     incoming: Incoming,

@@ -2,6 +2,7 @@
 
 use super::{Envelope, LinkSettings};
 use crate::{ByteSize, Incarnation, Message, Nanos, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 const MOST_DOUBLED: u32 = 10;
 
 /// Messages to one incarnation that it has not confirmed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outgoing {
     /// The newest sign of life that was not transmitted.
     pulse: Option<Message>,
@@ -23,7 +24,7 @@ pub(super) struct Outgoing {
     bytes: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct InFlight {
     envelope: Arc<Envelope>,
     bytes: u64,

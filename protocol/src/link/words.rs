@@ -179,7 +179,7 @@ pub enum Effect {
 }
 
 /// What a link has done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Messages accepted for sending.
     pub sent: u64,

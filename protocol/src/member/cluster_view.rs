@@ -1,9 +1,10 @@
 //! The cluster as one node knows it at one moment.
 
 use super::{Member, NodeLoad};
+use serde::{Deserialize, Serialize};
 
 /// A living node and its newest known load.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// As it registered.
     pub member: Member,
@@ -12,7 +13,7 @@ pub struct NodeView {
 }
 
 /// Every living node, as of one entry of the membership log.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterView {
     /// The living, in node id order.
     pub nodes: Vec<NodeView>,

@@ -33,8 +33,8 @@
 //! them; here an address carries its epoch. The GCS probes its nodes (`gcs_health_check_manager.h`: every 3 s, dead
 //! after 5 misses), here nodes report and any sign of life counts ([`roster::Event::Heard`]). Ray's pub/sub has no
 //! offsets and loses messages when the publisher restarts (#22340), here the log is numbered. Ray's syncer for loads
-//! is a second protocol, here they ride on the same message. What this lacks: a head that survives its own death; the
-//! log is what such a head would have to keep.
+//! is a second protocol, here they ride on the same message. A head that is restarted goes on with the log it kept
+//! ([`roster::Event::Resumed`]), so a restart is no event in it, and nobody registers again.
 
 mod cluster_view;
 mod join;

@@ -3,6 +3,7 @@
 use super::join::check_name;
 use super::{JoinError, JoinRequest, Joined, Member, MemberEvent, MemberSettings, NodeLoad, PROTOCOL_VERSION};
 use crate::{Epoch, Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened, at the head.
@@ -31,6 +32,8 @@ pub enum Event {
         /// The last entry it has.
         have: u64,
     },
+    /// The head goes on after its process was restarted: it heard nothing meanwhile for reasons of its own.
+    Resumed,
     /// The deadline of [`Machine::next_deadline`] has come.
     Tick,
 }
@@ -64,7 +67,7 @@ pub enum Effect {
 }
 
 /// Who is in the cluster; see the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Roster {
     settings: MemberSettings,
     /// Entry `n` is `log[n - 1]`. Kept whole: a few hundred bytes for each life there ever was.
@@ -81,7 +84,7 @@ pub struct Roster {
     next_beat: Option<Nanos>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Living {
     member: Member,
     load: NodeLoad,
@@ -114,6 +117,11 @@ impl Roster {
         roster
     }
 
+    /// How the cluster is watched.
+    pub fn settings(&self) -> MemberSettings {
+        self.settings
+    }
+
     /// How many entries the log has.
     pub fn seq(&self) -> u64 {
         self.log.len() as u64
@@ -127,6 +135,11 @@ impl Roster {
     /// The living, in id order.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.living.values().map(|living| &living.member)
+    }
+
+    /// A life, if it lives.
+    pub fn member(&self, who: Incarnation) -> Option<&Member> {
+        self.living.get(&who).map(|living| &living.member)
     }
 
     /// What the head's own [`super::View`] starts from.
@@ -247,6 +260,15 @@ impl Roster {
         self.next_beat = watching.then(|| now + self.settings.health_period);
     }
 
+    /// A restart is no fault of the others: each of them has the whole timeout from now on, as after its join.
+    fn resume(&mut self, now: Nanos) {
+        for living in self.living.values_mut() {
+            living.heard = now;
+            living.excused = false;
+        }
+        self.next_beat = self.next_beat.map(|_| now + self.settings.health_period);
+    }
+
     /// The head missed its own beat: what it did not hear meanwhile says nothing about the others.
     fn excuse_all(&mut self, now: Nanos) {
         for living in self.living.values_mut().filter(|living| !living.excused) {
@@ -318,6 +340,7 @@ impl Machine for Roster {
             Event::Leave { from } if from != Incarnation::HEAD => self.declare(from, "it left".into(), out),
             Event::Leave { .. } => {}
             Event::Resync { from, have } => self.resync(from, have, out),
+            Event::Resumed => self.resume(now),
             Event::Tick => self.tick(now, out),
         }
     }

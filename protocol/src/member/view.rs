@@ -2,6 +2,7 @@
 
 use super::{ClusterView, Joined, Member, MemberEvent, NodeLoad, NodeView};
 use crate::{Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened, at a node.
@@ -57,7 +58,7 @@ pub enum Effect {
 }
 
 /// Who is in the cluster as far as this node knows; see the module's documentation.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct View {
     me: Option<Incarnation>,
     fenced: bool,
@@ -67,7 +68,7 @@ pub struct View {
     nodes: BTreeMap<NodeId, Known>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Known {
     node: NodeView,
     /// The log position from which on its number means this life.

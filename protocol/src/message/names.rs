@@ -39,10 +39,10 @@ fn variants<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
 }
 
 impl Message {
-    /// What [`Message::name`] can be, in the order of the definition: words about actors go by names of their own.
+    /// What [`Message::name`] can be, in the order of the definition: words about actors and jobs go by names of their own.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
-        let plain = variants::<Message>().iter().copied().filter(|name| *name != "Actor");
-        plain.chain(Word::NAMES)
+        let plain = variants::<Message>().iter().copied().filter(|name| !["Actor", "Job"].contains(name));
+        plain.chain(Word::NAMES).chain(crate::job::Word::NAMES)
     }
 }
 
@@ -72,5 +72,6 @@ mod tests {
             assert!(Word::NAMES.contains(&Message::Actor(word).name()));
         }
         assert_eq!(Word::NAMES.len(), variants::<Word>().len());
+        assert_eq!(crate::job::Word::NAMES.len(), variants::<crate::job::Word>().len());
     }
 }

@@ -4,6 +4,7 @@
 
 use super::{Located, Message, ResultPlace, TaskOutcome, TaskResult};
 use crate::actor::{ActorSpec, End, Place, Word};
+use crate::job::{JobInfo, JobStatus, Word as JobWord};
 use crate::{Arg, Resources, SchedulingClass, TaskError, TaskSpec};
 use bytes::Bytes;
 
@@ -32,6 +33,7 @@ impl Message {
             },
             Self::Free(objects) => objects.len() * NAME,
             Self::Actor(word) => word.weight(),
+            Self::Job(word) => word.weight(),
             Self::Heartbeat(_)
             | Self::Drain
             | Self::Leave
@@ -92,6 +94,36 @@ impl Word {
             | Self::Ended { .. }
             | Self::Saved { .. } => 0,
         }
+    }
+}
+
+impl JobWord {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Begin { job, .. } | Self::Attach { job, .. } => job.0.len(),
+            Self::End { job, status, .. } => job.0.len() + status.weight(),
+            Self::Line { job, line } => job.0.len() + line.len(),
+            Self::Answer { result: Ok(info), .. } => info.weight(),
+            Self::Answer { result: Err(_), .. } => MEMBER,
+            Self::Listed { jobs, .. } => jobs.iter().map(JobInfo::weight).sum(),
+            Self::List { .. } => 0,
+        }
+    }
+}
+
+impl JobStatus {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Failed(why) => why.len(),
+            Self::Running | Self::Succeeded => 0,
+        }
+    }
+}
+
+impl JobInfo {
+    fn weight(&self) -> usize {
+        let lines = self.lines.iter().map(|line| line.len() + NAME).sum::<usize>();
+        MEMBER + self.job.0.len() + self.status.weight() + self.drivers.len() * NAME + lines
     }
 }
 

@@ -8,7 +8,7 @@ use super::reference::ObjectRef;
 use crate::node::{ActorInput, KnownReply};
 use crate::{Error, Result};
 use mobula_protocol::actor::{ActorDeath, ActorId, ActorName, ActorOptions, ActorSpec, Known, Place};
-use mobula_protocol::{Labels, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
+use mobula_protocol::{Labels, Nanos, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -264,6 +264,15 @@ impl Context {
         self.send_actors(ActorInput::Find(name, reply))?;
         let known = answer.await.map_err(|_| super::context::gone())??;
         Ok(found(self, known))
+    }
+
+    /// As [`Context::find_actor`], but gives up after `limit`: while the head is away nobody knows any name.
+    ///
+    /// # Errors
+    /// Also `GetTimeout`, after which another try can still succeed.
+    pub async fn find_actor_within<T: ActorType>(&self, name: &str, limit: Nanos) -> Result<Actor<T>> {
+        let late = || Error::new(TaskErrorKind::GetTimeout, format!("nobody said who is named {name} within {limit}"));
+        self.env().timeout(limit, self.find_actor(name)).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Ends an actor now, for ever: calls that run fail with `ActorDied` (reason `KILLED`), and so do all others.

@@ -7,6 +7,7 @@
 
 use super::call::IntoArg;
 use super::context::Context;
+use super::keeper::Given;
 use super::reference::ObjectRef;
 use crate::Error;
 use mobula_protocol::{Amount, Arg, INLINE_TOTAL, ObjectId, Resources, TaskErrorKind};
@@ -76,6 +77,36 @@ impl Arguments {
         if self.values.is_ok() {
             self.values = Err(error);
         }
+    }
+
+    /// The arguments for another process, and what must live until it has taken them.
+    ///
+    /// # Errors
+    /// The first thing that was wrong, or a value that is too large to travel in a call.
+    pub fn hand_over(self, context: &Context) -> Result<(Vec<Given>, Held), Error> {
+        let limit = context.shared().inline.0;
+        let (mut given, mut held) = (Vec::new(), Held::new());
+        let counted = |object: &ObjectId| {
+            context.ref_added(*object);
+            ObjectRef::adopt(*object, context.clone())
+        };
+        for argument in self.values? {
+            given.push(match argument.what {
+                What::Reference(object) => Given::Reference(counted(&object)),
+                What::Value(value) if value.len() as u64 <= limit => {
+                    Given::Value(value.to_bytes(), value.refs().iter().map(counted).collect())
+                }
+                What::Value(value) => {
+                    let message = format!(
+                        "an argument of {} bytes is above {limit}, and would die with this process",
+                        value.len()
+                    );
+                    return Err(Error::new(TaskErrorKind::StoreFull, message));
+                }
+            });
+            held.extend(argument.held);
+        }
+        Ok((given, held))
     }
 
     /// The arguments, and what must live until they are submitted. Large values begin their way into the store.

@@ -1,8 +1,9 @@
 //! Describing and submitting a task.
 
-use super::arguments::{Argument, Arguments};
+use super::arguments::{Argument, Arguments, Held};
 use super::context::Context;
 use super::function::encoded;
+use super::keeper::Submission;
 use super::reference::ObjectRef;
 use crate::Error;
 use mobula_protocol::{FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
@@ -186,6 +187,18 @@ impl<R> TaskCall<R> {
     pub fn accept_replay(mut self) -> Self {
         self.replay = Replay::Accept;
         self
+    }
+
+    /// As another process is to submit it; what must live until it has.
+    pub(super) fn describe(self, context: &Context) -> Result<(Submission, Held), Error> {
+        let label = self.label.unwrap_or_else(|| short(self.function)).to_string();
+        let (args, held) = self.args.hand_over(context)?;
+        let (function, returns) = (self.function.to_owned(), self.returns);
+        let (resources, placement, share) = (self.resources, self.placement, self.share);
+        let (retries, replay, replicas) = (self.retries, self.replay, self.replicas);
+        let task =
+            Submission { label, function, args, resources, placement, share, retries, replay, replicas, returns };
+        Ok((task, held))
     }
 
     pub(super) fn launch(self, context: &Context, returns: u32, stream: Option<Streaming>) -> Result<TaskId, Error> {

@@ -7,6 +7,8 @@ mod call;
 mod context;
 mod function;
 mod group;
+mod job;
+mod keeper;
 mod memory;
 mod ready;
 mod reference;
@@ -28,6 +30,8 @@ pub use function::{
     Body, BoxFuture, Input, Items, Output, Outputs, Rest, TaskFunction, find, nearest, output_of, raised,
 };
 pub use group::PlacementGroup;
+pub use job::{Job, JobFailure, jobs_of};
+pub use keeper::Keeper;
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;

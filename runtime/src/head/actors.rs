@@ -5,17 +5,22 @@ use mobula_protocol::member::view::{Effect as ViewEffect, Event as ViewEvent};
 use mobula_protocol::member::{Joined, View};
 use mobula_protocol::sched::{Dispatch, DispatchSettings, SharedPolicy, dispatch};
 use mobula_protocol::{Incarnation, Machine, Message, Nanos, NodeId, Violation};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Messages for nodes.
 pub(super) type Mail = Vec<(Incarnation, Message)>;
 
 /// The machines, wired.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Actors {
     view: View,
     dispatch: Dispatch,
     registry: Registry,
+    // Empty between two turns.
+    #[serde(skip)]
     placing: Vec<dispatch::Effect>,
+    #[serde(skip)]
     said: Vec<RegistryEffect>,
 }
 
@@ -32,6 +37,11 @@ impl Actors {
             placing: Vec::new(),
             said: Vec::new(),
         }
+    }
+
+    /// See [`Dispatch::decide_by`].
+    pub fn decide_by(&mut self, SharedPolicy(policy): SharedPolicy) {
+        self.dispatch.decide_by(policy);
     }
 
     /// Acts on a message from a node.

@@ -1,81 +1,145 @@
-//! The shell of the head: the roster and a link, and what they say to do.
+//! The shell of the head: it waits, writes turns into the log, takes them, and does what they lead to.
 
-use super::actors::{Actors, Mail};
+use super::core::{Core, Event, Output, Turn};
+use super::journal::{Journal, Wrote};
+use super::log::{Log, LogError, snapshot};
 use crate::error::StartError;
 use crate::node::{Failure, Peers, REQUEST_TIMEOUT};
 use crate::settings::HeadSettings;
-use crate::wire::{self, JoinAnswer, Request};
+use crate::wire::{self, ExchangeAnswer, JoinAnswer, OtherCluster, Request};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use mobula_env::{Env, RpcCode, RpcServer, RpcService, RpcStatus, WorldKind};
-use mobula_protocol::link::{self, Ack, Envelope, Link, LinkSettings};
-use mobula_protocol::member::roster::{Effect as RosterEffect, Event as RosterEvent};
-use mobula_protocol::member::{JoinRequest, Member, Roster};
-use mobula_protocol::{ByteSize, Incarnation, Labels, Machine, Message, Nanos, Resources};
+use mobula_protocol::job::JobInfo;
+use mobula_protocol::link::{Ack, Envelope};
+use mobula_protocol::member::JoinRequest;
+use mobula_protocol::{ByteSize, ClusterId, Incarnation, Nanos};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// A running head. It serves until it is dropped or killed.
+/// The most inputs of one turn.
+const TURN: usize = 1024;
+
+/// A running head. It serves until it is dropped or killed, or its log cannot be written.
 pub struct Head {
     address: String,
+    cluster: ClusterId,
+    stopped: watch::Receiver<Option<String>>,
     _server: RpcServer,
 }
 
-enum Input {
-    Join { request: JoinRequest, reply: oneshot::Sender<JoinAnswer> },
-    Received { envelope: Envelope, reply: oneshot::Sender<Ack> },
-    Acked { to: Incarnation, seq: u64, ack: Ack },
-    Lost { to: Incarnation, seq: u64 },
-    Refused { to: Incarnation, seq: u64 },
-    Tick,
+pub(super) enum Input {
+    Join {
+        request: JoinRequest,
+        reply: oneshot::Sender<JoinAnswer>,
+    },
+    Received {
+        envelope: Envelope,
+        reply: oneshot::Sender<Ack>,
+    },
+    Acked {
+        to: Incarnation,
+        seq: u64,
+        ack: Ack,
+    },
+    Lost {
+        to: Incarnation,
+        seq: u64,
+    },
+    Refused {
+        to: Incarnation,
+        seq: u64,
+    },
+    /// Somebody wants to look; that is no turn.
+    Jobs(Option<String>, oneshot::Sender<Vec<JobInfo>>),
+    Wrote(Wrote),
 }
 
 impl Head {
-    /// Starts serving.
+    /// Starts serving: a new cluster, or, if there is one in its log, that one.
     ///
     /// # Errors
-    /// A port in use, or health settings under which healthy nodes would die.
+    /// A port in use, health settings under which healthy nodes would die, a log that cannot be gone on with.
     pub async fn start(env: &Env, settings: HeadSettings) -> Result<Self, StartError> {
         settings.members.validate()?;
+        let (log, core) = match &settings.log {
+            Some(directory) => {
+                let (log, core) = Log::open(env.disk().within(directory), &settings.policy).await?;
+                (Some(log), core)
+            }
+            None => (None, None),
+        };
         let (inbox, inputs) = mpsc::unbounded_channel();
-        let service = Arc::new(Service { inbox: inbox.clone() });
+        let resumed = core.is_some();
+        // The random streams of two lives of a head are equal, their births are not.
+        let cluster = core.as_ref().map(Core::cluster);
+        let cluster = cluster.unwrap_or_else(|| ClusterId(env.rng(&format!("cluster of {}", env.wall().0)).next_u64()));
+        let service = Arc::new(Service { cluster, inbox: inbox.clone() });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
         let address = server.address();
-        let member = Member {
-            incarnation: Incarnation::HEAD,
-            name: "head".to_owned(),
-            rpc: address.clone(),
-            bulk: String::new(),
-            total: Resources::none(),
-            labels: Labels::new(),
+        let logging = env.world() != WorldKind::Real;
+        let core = match core {
+            Some(core) => core,
+            None => {
+                let seed = env.rng("place actors").next_u64();
+                Core::new(cluster, settings.members, settings.policy, address.clone(), seed)
+            }
         };
-        let mut link = Link::new(LinkSettings::default());
-        let mut effects = Vec::new();
-        link.step(env.now(), link::Event::Started(Incarnation::HEAD), &mut effects);
-        let roster = Roster::new(settings.members, member);
+        let mut core = core.logging(logging);
+        if core.settings() != settings.members {
+            let members = core.settings();
+            return Err(LogError::Settings { period: members.health_period, timeout: members.health_timeout }.into());
+        }
+        let mut first = Vec::new();
+        if resumed {
+            core.take(Turn { at: core.now(), events: vec![Event::Resumed] }, &mut first);
+            env.emit("resumed", format_args!("{cluster} at turn {}", core.turns()));
+        }
+        let journal = match log {
+            Some(mut log) => {
+                log.begin(core.turns(), snapshot(&core)).await.map_err(LogError::Disk)?;
+                Some(Journal::new(env.clone(), inbox.clone(), log, settings.log_grace))
+            }
+            None => None,
+        };
+        let (stop, stopped) = watch::channel(None);
         let shell = Shell {
             env: env.clone(),
-            actors: Actors::new(env.now(), roster.welcome_head(), settings.policy, env.rng("place actors").next_u64()),
-            roster,
-            link,
-            peers: Peers::new(env, &address),
+            began: (core.now(), env.now()),
+            core,
+            journal,
+            peers: Peers::new(env, &address, cluster),
             inbox,
             joins: BTreeMap::new(),
             replies: BTreeMap::new(),
+            stop,
         };
-        env.spawn("head", shell.run(inputs));
-        Ok(Self { address, _server: server })
+        env.spawn("head", shell.run(first, inputs));
+        Ok(Self { address, cluster, stopped, _server: server })
     }
 
     /// Where nodes join.
     pub fn address(&self) -> &str {
         &self.address
     }
+
+    /// Whose head it is: the same again if it was restarted with its log.
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// Resolves when the head has stopped by itself, with the reason.
+    pub async fn stopped(&self) -> String {
+        let mut stopped = self.stopped.clone();
+        let reason = stopped.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        reason.ok().flatten().unwrap_or_else(|| "the head's loop has ended".to_owned())
+    }
 }
 
 /// The rpc service of the head.
 struct Service {
+    cluster: ClusterId,
     inbox: mpsc::UnboundedSender<Input>,
 }
 
@@ -89,14 +153,22 @@ impl RpcService for Service {
                     self.inbox.send(Input::Join { request, reply }).map_err(|_| gone())?;
                     wire::write(&answer.await.map_err(|_| gone())?)
                 }
+                Request::Jobs(job) => {
+                    let (reply, jobs) = oneshot::channel();
+                    self.inbox.send(Input::Jobs(job, reply)).map_err(|_| gone())?;
+                    wire::write(&jobs.await.map_err(|_| gone())?)
+                }
                 Request::Memory | Request::Why(_) => {
                     let message = "the head has no store and no tasks; ask a node";
                     Err(RpcStatus::new(RpcCode::FailedPrecondition, message))
                 }
-                Request::Exchange(envelope) => {
+                Request::Exchange(cluster, _) if cluster != self.cluster => {
+                    wire::write(&ExchangeAnswer::Err(OtherCluster { mine: self.cluster, yours: cluster }))
+                }
+                Request::Exchange(_, envelope) => {
                     let (reply, ack) = oneshot::channel();
                     self.inbox.send(Input::Received { envelope, reply }).map_err(|_| gone())?;
-                    wire::ack(ack.await.map_err(|_| gone())?)
+                    wire::write(&ExchangeAnswer::Ok(ack.await.map_err(|_| gone())?))
                 }
             }
         })
@@ -105,170 +177,138 @@ impl RpcService for Service {
 
 struct Shell {
     env: Env,
-    roster: Roster,
-    actors: Actors,
-    link: Link,
+    /// The head's time when this life of it began, and the world's.
+    began: (Nanos, Nanos),
+    core: Core,
+    /// None if there is no log: then every turn is done as soon as it is taken.
+    journal: Option<Journal>,
     peers: Peers,
     inbox: mpsc::UnboundedSender<Input>,
     /// Joins being answered, by nonce.
     joins: BTreeMap<u64, oneshot::Sender<JoinAnswer>>,
     /// Envelopes being answered.
     replies: BTreeMap<(Incarnation, u64), oneshot::Sender<Ack>>,
+    stop: watch::Sender<Option<String>>,
 }
 
 impl Shell {
-    async fn run(mut self, mut inputs: mpsc::UnboundedReceiver<Input>) {
+    async fn run(mut self, first: Vec<Output>, mut inputs: mpsc::UnboundedReceiver<Input>) {
+        self.execute(first);
         loop {
-            let now = self.env.now();
-            let deadline = [self.roster.next_deadline(), self.link.next_deadline(), self.actors.next_deadline()]
-                .into_iter()
-                .flatten()
-                .min();
-            let wait = deadline.map_or(REQUEST_TIMEOUT, |deadline| deadline.saturating_sub(now));
-            let input = match self.env.timeout(wait, inputs.recv()).await {
-                Ok(Some(input)) => input,
+            let deadline = self.core.next_deadline();
+            let wait = deadline.map_or(REQUEST_TIMEOUT, |deadline| deadline.saturating_sub(self.now()));
+            let mut events = Vec::new();
+            let mut next = match self.env.timeout(wait, inputs.recv()).await {
+                Ok(Some(input)) => Some(input),
                 Ok(None) => return,
-                Err(_) => Input::Tick,
+                Err(_) => None,
             };
-            let now = self.env.now();
-            let (mut roster, mut link) = (Vec::new(), Vec::new());
-            self.take(now, input, &mut roster, &mut link);
-            while let Ok(input) = inputs.try_recv() {
-                self.take(now, input, &mut roster, &mut link);
+            while let Some(input) = next {
+                match self.hear(input) {
+                    Ok(event) => events.extend(event),
+                    Err(why) => {
+                        let why = format!("its log cannot be written: {why}");
+                        self.env.emit("stop", format_args!("{why}"));
+                        self.stop.send_replace(Some(why));
+                        return;
+                    }
+                }
+                next = if events.len() < TURN { inputs.try_recv().ok() } else { None };
             }
-            self.ticks(now, &mut roster, &mut link);
-            while !(roster.is_empty() && link.is_empty()) {
-                for effect in std::mem::take(&mut roster) {
-                    self.roster_effect(now, effect, &mut link);
-                }
-                for effect in std::mem::take(&mut link) {
-                    self.link_effect(now, effect, &mut roster, &mut link);
-                }
-                if roster.is_empty() {
-                    self.link.step(now, link::Event::Flush, &mut link);
-                }
-            }
-            if self.env.world() != WorldKind::Real {
-                let checked = self.roster.check().and_then(|()| self.link.check()).and_then(|()| self.actors.check());
-                checked.unwrap_or_else(|violation| panic!("{violation}"));
+            self.turn(events);
+            if let Some(journal) = &mut self.journal {
+                journal.write(&self.core);
             }
         }
     }
 
-    fn take(&mut self, now: Nanos, input: Input, roster: &mut Vec<RosterEffect>, link: &mut Vec<link::Effect>) {
-        match input {
+    /// The head's time.
+    fn now(&self) -> Nanos {
+        self.began.0 + self.env.now().saturating_sub(self.began.1)
+    }
+
+    /// What an input means to the core.
+    fn hear(&mut self, input: Input) -> Result<Option<Event>, std::io::Error> {
+        Ok(Some(match input {
             Input::Join { request, reply } => {
                 self.joins.insert(request.nonce, reply);
-                self.roster.step(now, RosterEvent::Join(request), roster);
+                Event::Join(request)
             }
             Input::Received { envelope, reply } => {
                 self.replies.insert((envelope.from, envelope.seq), reply);
-                self.roster.step(now, RosterEvent::Heard(envelope.from), roster);
-                self.link.step(now, link::Event::Received(envelope), link);
+                Event::Received(envelope)
             }
-            Input::Acked { to, seq, ack } => self.link.step(now, link::Event::Acked { to, seq, ack }, link),
-            Input::Lost { to, seq } => self.link.step(now, link::Event::Lost { to, seq }, link),
-            Input::Refused { to, seq } => self.link.step(now, link::Event::Refused { to, seq }, link),
-            Input::Tick => {}
-        }
-    }
-
-    fn ticks(&mut self, now: Nanos, roster: &mut Vec<RosterEffect>, link: &mut Vec<link::Effect>) {
-        if self.roster.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.roster.step(now, RosterEvent::Tick, roster);
-        }
-        if self.link.next_deadline().is_some_and(|deadline| deadline <= now) {
-            self.link.step(now, link::Event::Tick, link);
-        }
-        if self.actors.next_deadline().is_some_and(|deadline| deadline <= now) {
-            let mut mail = Mail::new();
-            self.actors.tick(now, &mut mail);
-            self.post(now, mail, link);
-        }
-    }
-
-    fn post(&mut self, now: Nanos, mail: Mail, link: &mut Vec<link::Effect>) {
-        for (to, message) in mail {
-            self.link.step(now, link::Event::Send { to, message }, link);
-        }
-    }
-
-    fn roster_effect(&mut self, now: Nanos, effect: RosterEffect, link: &mut Vec<link::Effect>) {
-        match effect {
-            RosterEffect::Answer { nonce, result } => {
-                if let Ok(joined) = &result {
-                    self.link.step(now, link::Event::PeerKnown(joined.incarnation), link);
-                    self.env.emit("admit", format_args!("{}", joined.incarnation));
+            Input::Acked { to, seq, ack } => Event::Acked { to, seq, ack },
+            Input::Lost { to, seq } => Event::Lost { to, seq },
+            Input::Refused { to, seq } => Event::Refused { to, seq },
+            Input::Jobs(job, reply) => {
+                // Whoever asked may have stopped waiting.
+                let _ = reply.send(self.core.jobs(job));
+                return Ok(None);
+            }
+            Input::Wrote(wrote) => {
+                if let Some(journal) = &mut self.journal {
+                    let outputs = journal.wrote(wrote)?;
+                    self.execute(outputs);
                 }
-                if let Some(reply) = self.joins.remove(&nonce) {
-                    // The caller is gone if its request ran out of time; it asks again with the same nonce.
-                    let _ = reply.send(result.map(|joined| *joined));
-                }
+                return Ok(None);
             }
-            RosterEffect::Send { to: Incarnation::HEAD, message } => {
-                let mut mail = Mail::new();
-                self.actors.news(now, message, &mut mail);
-                self.post(now, mail, link);
+        }))
+    }
+
+    /// Takes a turn, if there is anything to take.
+    fn turn(&mut self, events: Vec<Event>) {
+        let at = self.now();
+        if events.is_empty() && self.core.next_deadline().is_none_or(|deadline| deadline > at) {
+            return;
+        }
+        let turn = Turn { at, events };
+        match &mut self.journal {
+            Some(journal) => journal.take(turn, &mut self.core),
+            None => {
+                let mut outputs = Vec::new();
+                self.core.take(turn, &mut outputs);
+                self.execute(outputs);
             }
-            RosterEffect::Send { to, message } => self.link.step(now, link::Event::Send { to, message }, link),
-            RosterEffect::Declared { incarnation, name, why } => {
-                self.env.emit("declare-dead", format_args!("{name} ({incarnation}): {why}"));
-                self.link.step(now, link::Event::PeerDied(incarnation), link);
-                self.peers.keep(&self.roster.members().map(|member| member.rpc.clone()).collect());
-            }
+        }
+        if self.env.world() != WorldKind::Real {
+            self.core.check().unwrap_or_else(|violation| panic!("{violation}"));
         }
     }
 
-    fn link_effect(
-        &mut self,
-        now: Nanos,
-        effect: link::Effect,
-        roster: &mut Vec<RosterEffect>,
-        out: &mut Vec<link::Effect>,
-    ) {
-        match effect {
-            link::Effect::Transmit { envelope, load } => self.transmit(envelope, load),
-            // Actors and checkpoints are limited where they are made, so this is a bug; the event log shows it.
-            link::Effect::Undelivered { to, message } => {
-                self.env.emit("undelivered", format_args!("a {} for {to} is too large to be sent", message.name()));
-            }
-            link::Effect::Deliver { from, message } => match message {
-                Message::Heartbeat(load) => self.roster.step(now, RosterEvent::Heartbeat { from, load }, roster),
-                Message::Leave => self.roster.step(now, RosterEvent::Leave { from }, roster),
-                Message::ResyncView(have) => self.roster.step(now, RosterEvent::Resync { from, have }, roster),
-                other => {
-                    let mut mail = Mail::new();
-                    if let Err(stray) = self.actors.deliver(now, from, other, &mut mail) {
-                        self.env.emit("stray", format_args!("{} from {from}: not for the head", stray.name()));
+    fn execute(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Answer { nonce, result } => {
+                    if let Some(reply) = self.joins.remove(&nonce) {
+                        // The caller is gone if its request ran out of time; it asks again with the same nonce.
+                        let _ = reply.send(*result);
                     }
-                    self.post(now, mail, out);
                 }
-            },
-            link::Effect::Reply { from, seq, ack } => {
-                self.env.emit("recv", format_args!("{from} #{seq} {ack:?}"));
-                if let Some(reply) = self.replies.remove(&(from, seq)) {
-                    let _ = reply.send(ack);
+                Output::Reply { from, seq, ack } => {
+                    if let Some(reply) = self.replies.remove(&(from, seq)) {
+                        let _ = reply.send(ack);
+                    }
                 }
+                Output::Transmit { address, envelope, load } => self.transmit(address, envelope, load),
+                Output::Living(addresses) => self.peers.keep(&addresses),
+                Output::Log { kind, detail } => self.env.emit(kind, format_args!("{detail}")),
             }
-            // Nobody declares the head dead: it is the one who declares.
-            link::Effect::Fenced { by } => self.env.emit("stray", format_args!("{by} says that the head is dead")),
         }
     }
 
-    fn transmit(&self, envelope: Arc<Envelope>, load: ByteSize) {
-        self.env.emit("send", format_args!("{} #{} {}", envelope.to, envelope.seq, envelope.summary()));
-        let address = self.roster.members().find(|member| member.incarnation == envelope.to);
-        let address = address.map(|member| member.rpc.clone());
+    fn transmit(&self, address: Option<String>, envelope: Arc<Envelope>, load: ByteSize) {
         let (peers, inbox) = (self.peers.clone(), self.inbox.clone());
         self.env.spawn("exchange", async move {
             let (to, seq) = (envelope.to, envelope.seq);
-            let answer = match address {
+            let exchanged = match address {
                 Some(address) => peers.exchange(&address, &envelope, load).await,
                 None => Err(Failure::Lost),
             };
-            let _ = inbox.send(match answer {
+            let _ = inbox.send(match exchanged {
                 Ok(ack) => Input::Acked { to, seq, ack },
-                Err(Failure::Lost) => Input::Lost { to, seq },
+                // Somebody else listens there now: the node is gone, as its silence will show.
+                Err(Failure::Lost | Failure::OtherCluster(_)) => Input::Lost { to, seq },
                 Err(Failure::Refused(_)) => Input::Refused { to, seq },
             });
         });

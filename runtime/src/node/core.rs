@@ -23,6 +23,7 @@ use super::follow::Follows;
 use super::gets::{Awaiting, Reply};
 use super::groups::Waiters;
 use super::holds::Holds;
+use super::jobs::Asked;
 use super::stream::Credits;
 use super::words::{Ledger, Output};
 use crate::objects::Objects;
@@ -71,6 +72,7 @@ pub struct Core {
     pub(super) owner: Owner,
     pub(super) pull: Pull,
     pub(super) actors: Actors,
+    pub(super) jobs: Asked,
     pub(super) objects: Objects,
     pub(super) follows: Follows,
     pub(super) holds: Holds,
@@ -188,6 +190,7 @@ impl Core {
             owner: Owner::new(me).with_lineage_limit(birth.lineage),
             pull: Pull::new(me, capacity),
             actors: Actors::default(),
+            jobs: Asked::default(),
             objects,
             follows: Follows::default(),
             holds: Holds::new(me),

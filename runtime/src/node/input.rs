@@ -80,6 +80,7 @@ impl Core {
             Input::Leave => self.send(Incarnation::HEAD, Message::Leave),
             Input::Group(group, input) => self.group_input(group, input),
             Input::Ask(question) => self.answer(question),
+            Input::Job(word, reply) => self.ask_about_job(word, reply),
             Input::Received { envelope, reply } => self.received(envelope, reply),
             Input::Acked { to, seq, ack } => {
                 if to.node == NodeId::HEAD {
@@ -95,6 +96,7 @@ impl Core {
                 self.log("refused", format_args!("{to} #{seq}: {why}"));
                 self.link.step(now, link::Event::Refused { to, seq }, &mut self.wires.link);
             }
+            Input::Orphaned(why) => self.out.push(Output::Stop(why)),
             Input::Next { task, reply } => {
                 self.consumers.insert(task, reply);
                 self.tell_owner(owner::Event::Next(task));
@@ -337,6 +339,7 @@ impl Core {
             Message::BorrowAdded(object) => self.hold_confirmed(object),
             Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
             Message::Actor(word) => self.actor_word(from, word),
+            Message::Job(word) => self.job_word(from, word),
             Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) => {
                 self.log("stray", format_args!("{} from {from}: only the head takes that", message.name()));
             }

@@ -12,6 +12,7 @@ mod gets;
 mod groups;
 mod holds;
 mod input;
+mod jobs;
 mod memory;
 mod peers;
 mod replicas;

@@ -5,10 +5,10 @@
 //! a connection of their own, so that they share neither the bytes under way nor the fate of a connection that carries
 //! bulky messages.
 
-use crate::wire;
+use crate::wire::{self, ExchangeAnswer, OtherCluster};
 use mobula_env::{Env, RpcClient, RpcFaultKind};
 use mobula_protocol::link::{Ack, Envelope};
-use mobula_protocol::{ByteSize, Epoch, Incarnation, Message, Nanos, NodeId};
+use mobula_protocol::{ByteSize, ClusterId, Epoch, Incarnation, Message, Nanos, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ pub(crate) enum Failure {
     Lost,
     /// It is too large for the transport, with the transport's words: nobody has heard it, and nobody ever will.
     Refused(String),
+    /// A member of another cluster listens there: it was not read.
+    OtherCluster(OtherCluster),
 }
 
 /// Connections to peers, by rpc address.
@@ -34,21 +36,23 @@ pub(crate) struct Peers {
     env: Env,
     /// Where the head is: the only peer without a place in the membership log at this side.
     head: String,
+    /// Whose member this is: only members of one cluster understand each other.
+    cluster: ClusterId,
     /// By address; true is the one for signs of life.
     clients: Arc<Mutex<BTreeMap<(String, bool), RpcClient>>>,
 }
 
 impl Peers {
     /// No connections yet.
-    pub fn new(env: &Env, head: &str) -> Self {
-        Self { env: env.clone(), head: head.to_owned(), clients: Arc::default() }
+    pub fn new(env: &Env, head: &str, cluster: ClusterId) -> Self {
+        Self { env: env.clone(), head: head.to_owned(), cluster, clients: Arc::default() }
     }
 
     /// Makes one request with an envelope, while about `load` bytes are under way.
     pub async fn exchange(&self, address: &str, envelope: &Envelope, load: ByteSize) -> Result<Ack, Failure> {
         let address = if envelope.to.node == NodeId::HEAD { &self.head } else { address };
         let client = self.client(address, envelope.seq == Envelope::PULSE);
-        let body = wire::write(envelope).map_err(|why| Failure::Refused(why.message))?;
+        let body = wire::write(&(self.cluster, envelope)).map_err(|why| Failure::Refused(why.message))?;
         let names = || envelope.messages.iter().map(Message::name).chain([wire::EXCHANGE]);
         let fate = client.fate(names);
         if fate == Some(RpcFaultKind::StaleEpoch) {
@@ -60,7 +64,8 @@ impl Peers {
             true => Failure::Refused(why.to_string()),
             false => Failure::Lost,
         };
-        wire::read(&reply.map_err(failure)?).map_err(|_| Failure::Lost)
+        let answer: ExchangeAnswer = wire::read(&reply.map_err(failure)?).map_err(|_| Failure::Lost)?;
+        answer.map_err(Failure::OtherCluster)
     }
 
     /// Forgets the connections to all but these addresses and the head.
@@ -84,7 +89,7 @@ impl Peers {
         let from = Envelope { from: before(envelope.from), ..envelope.clone() };
         let to = Envelope { to: before(envelope.to), ..envelope.clone() };
         for ghost in [from, to] {
-            if let Ok(body) = wire::write(&ghost) {
+            if let Ok(body) = wire::write(&(self.cluster, ghost)) {
                 // Refused or not, the answer is not for a living sender.
                 let _ = client.call_under(None, wire::EXCHANGE, body, REQUEST_TIMEOUT).await;
             }

@@ -14,7 +14,7 @@ use crate::api::{Context, Progress, Shared};
 use crate::error::StartError;
 use crate::objects::Objects;
 use crate::settings::NodeSettings;
-use crate::wire::{self, Request};
+use crate::wire::{self, ExchangeAnswer, OtherCluster, Request};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use mobula_env::{Env, Rng, RpcCode, RpcError, RpcServer, RpcService, RpcStatus};
@@ -22,7 +22,9 @@ use mobula_env::{Task, WorldKind};
 use mobula_protocol::link::Envelope;
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
-use mobula_protocol::{Attempt, ByteSize, INLINE_TOTAL, Incarnation, LeaseId, Nanos, ObjectId, TaskErrorKind};
+use mobula_protocol::{
+    Attempt, ByteSize, ClusterId, INLINE_TOTAL, Incarnation, LeaseId, Nanos, NodeId, ObjectId, TaskErrorKind,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -52,7 +54,8 @@ impl Node {
         let (inbox, inputs) = mpsc::unbounded_channel();
         settings.spill.iter().try_for_each(|root| env.disk().within(root).check()).map_err(StartError::Spill)?;
         let objects = Objects::new(env, &settings, inbox.clone()).map_err(StartError::Store)?;
-        let service = Arc::new(Service { inbox: inbox.clone() });
+        let (cluster, known) = watch::channel(None);
+        let service = Arc::new(Service { inbox: inbox.clone(), cluster: known });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
         let listener = env.listen(0).await.map_err(|why| StartError::port(0, why))?;
         // The random streams of two lives of a node are equal, their births are not.
@@ -67,7 +70,8 @@ impl Node {
             labels: settings.labels.clone(),
             protocol_version: PROTOCOL_VERSION,
         };
-        let joined = join(env, head, request, nonces, settings.head_grace).await?;
+        let (id, joined) = join(env, head, request, nonces, settings.head_grace).await?;
+        cluster.send_replace(Some(id));
         objects.spill.born(&settings.name, joined.incarnation, nonce);
         let (addresses, known) = watch::channel(bulk::Addresses::default());
         let bulk = Bulk::new(env, joined.incarnation, &objects, settings.relay_from, known);
@@ -104,7 +108,7 @@ impl Node {
             seed: env.rng("schedule").next_u64(),
         };
         let core = Core::new(env.now(), birth, objects);
-        let peers = Peers::new(env, head);
+        let peers = Peers::new(env, head, id);
         let shell = Shell {
             env: env.clone(),
             context: context.clone(),
@@ -163,7 +167,7 @@ async fn join(
     mut request: JoinRequest,
     mut nonces: Rng,
     patience: Nanos,
-) -> Result<Joined, StartError> {
+) -> Result<(ClusterId, Joined), StartError> {
     const PAUSE: Nanos = Nanos::millis(200);
     let deadline = env.now() + patience;
     loop {
@@ -197,6 +201,18 @@ async fn ask_to_join(env: &Env, head: &str, request: &JoinRequest) -> Result<wir
 /// The rpc service of a node: it takes envelopes.
 struct Service {
     inbox: mpsc::UnboundedSender<Input>,
+    /// Once this node has joined one.
+    cluster: watch::Receiver<Option<ClusterId>>,
+}
+
+impl Service {
+    /// Whether an envelope of this cluster is to be read; waits for the join.
+    async fn belongs(&self, yours: ClusterId) -> Result<Result<(), OtherCluster>, RpcStatus> {
+        let mut known = self.cluster.clone();
+        let mine = known.wait_for(Option::is_some).await.ok().and_then(|known| *known);
+        let mine = mine.ok_or_else(|| RpcStatus::new(RpcCode::Unavailable, "this node has not joined"))?;
+        Ok(if mine == yours { Ok(()) } else { Err(OtherCluster { mine, yours }) })
+    }
 }
 
 impl Service {
@@ -217,15 +233,22 @@ impl RpcService for Service {
     fn call(self: Arc<Self>, method: String, body: Bytes) -> BoxFuture<'static, Result<Bytes, RpcStatus>> {
         Box::pin(async move {
             match Request::parse(&method, &body)? {
-                Request::Exchange(envelope) => {
+                Request::Exchange(cluster, envelope) => {
+                    if let Err(other) = self.belongs(cluster).await? {
+                        return wire::write(&ExchangeAnswer::Err(other));
+                    }
                     let (reply, ack) = oneshot::channel();
                     let sent = self.inbox.send(Input::Received { envelope, reply });
                     let ack = if sent.is_ok() { ack.await.ok() } else { None };
-                    ack.map_or_else(|| Err(RpcStatus::new(RpcCode::Unavailable, "this node has stopped")), wire::ack)
+                    let stopped = || RpcStatus::new(RpcCode::Unavailable, "this node has stopped");
+                    ack.ok_or_else(stopped).and_then(|ack| wire::write(&ExchangeAnswer::Ok(ack)))
                 }
                 Request::Memory => self.ask(Question::Memory).await,
                 Request::Why(Some(task)) => self.ask(|reply| Question::Why(task, reply)).await,
                 Request::Why(None) => self.ask(Question::Waits).await,
+                Request::Jobs(_) => {
+                    Err(RpcStatus::new(RpcCode::FailedPrecondition, "a node knows no jobs; ask the head"))
+                }
                 Request::Join(request) => {
                     let message = format!("`{}` asked a node to join; ask the head", request.name);
                     Err(RpcStatus::new(RpcCode::FailedPrecondition, message))
@@ -455,6 +478,9 @@ impl Shell {
                 Ok(ack) => Input::Acked { to, seq, ack },
                 Err(Failure::Lost) => Input::Lost { to, seq },
                 Err(Failure::Refused(why)) => Input::Refused { to, seq, why },
+                // Another node may have the address by now, but only the head can be the head of another cluster.
+                Err(Failure::OtherCluster(other)) if to.node == NodeId::HEAD => Input::Orphaned(other.to_string()),
+                Err(Failure::OtherCluster(_)) => Input::Lost { to, seq },
             };
             let _ = inbox.send(input);
         });

@@ -3,6 +3,7 @@
 use super::actors::{ActorInput, ActorOutput};
 use super::bulk::Addresses;
 use super::groups::GroupInput;
+use super::jobs::JobWord;
 use crate::Error;
 use crate::api::{MemoryReport, Placed};
 use bytes::Bytes;
@@ -106,6 +107,8 @@ pub enum Input {
     Group(GroupId, GroupInput),
     /// The application asks something.
     Ask(Question),
+    /// The application says something about a job; the head's answer goes to the second.
+    Job(JobWord, oneshot::Sender<mobula_protocol::job::Word>),
 
     /// A peer's envelope came in; the answer goes to `reply`.
     Received {
@@ -132,6 +135,8 @@ pub enum Input {
         /// The transport's words.
         why: String,
     },
+    /// The head is the head of another cluster now, as it says: this one is over.
+    Orphaned(String),
     /// An envelope of ours was not answered.
     Lost {
         /// Which peer.

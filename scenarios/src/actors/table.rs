@@ -5,7 +5,7 @@ use crate::file::{ActorStep, Place};
 use crate::value::Value;
 use futures_util::future::BoxFuture;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{ActorInit, ActorType, Context, Error, ObjectRef, Resources};
+use mobula_runtime::{ActorInit, ActorType, Context, Error, Nanos, ObjectRef, Resources};
 
 /// An actor that files may create.
 pub struct Class {
@@ -17,6 +17,8 @@ pub struct Class {
     pub methods: &'static [Method],
     /// Creates one.
     pub create: fn(Plan, Context) -> BoxFuture<'static, Result<Handle, Error>>,
+    /// Finds one by its name in the cluster, within a time.
+    pub find: fn(String, Option<Nanos>, Context) -> BoxFuture<'static, Result<Handle, Error>>,
 }
 
 /// A method that files may call.
@@ -52,6 +54,7 @@ macro_rules! class {
                 params: $count,
             }),+],
             create: |plan, context| Box::pin(create::<$class>(plan, context)),
+            find: |name, limit, context| Box::pin(find::<$class>(name, limit, context)),
         }
     };
 }
@@ -84,6 +87,14 @@ impl std::fmt::Debug for Class {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
+}
+
+async fn find<T: ActorType>(name: String, limit: Option<Nanos>, context: Context) -> Result<Handle, Error> {
+    let found = match limit {
+        Some(limit) => context.find_actor_within::<T>(&name, limit).await,
+        None => context.find_actor::<T>(&name).await,
+    };
+    found.map(|actor| actor.untyped())
 }
 
 async fn create<T: ActorType>(plan: Plan, context: Context) -> Result<Handle, Error> {

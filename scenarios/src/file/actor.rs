@@ -1,21 +1,33 @@
-//! `actor`, `call` and `kill_actor`.
+//! `actor`, `find_actor`, `call` and `kill_actor`.
 
 use super::OneOrMany;
-use super::model::{ActorStep, CallStep, KillActor, Literal, Name, Place};
+use super::model::{ActorStep, CallStep, Expect, KillActor, Literal, Name, Place};
 use super::resources;
 use super::source::{Result, hint};
 use super::submit::place;
 use super::table::{Item, Table};
-use crate::actors::{CLASSES, class};
+use crate::actors::{CLASSES, Class, class};
+use mobula_runtime::Nanos;
+
+/// Find an actor by the name that the cluster knows it by.
+#[derive(Clone, Debug)]
+pub struct FindActor {
+    /// That name.
+    pub public_name: String,
+    /// What it must be.
+    pub class: &'static Class,
+    /// What the file calls the handle.
+    pub name: Name,
+    /// How long to ask.
+    pub timeout: Option<Nanos>,
+    /// A handle, or an error.
+    pub expect: Expect,
+}
 
 /// Reads an `actor`.
 pub(super) fn actor(table: &mut Table<'_>) -> Result<ActorStep> {
-    let item: Item<'_> = table.need("actor")?;
-    let name: String = item.read()?;
-    let Some(class) = class(&name) else {
-        let hint = hint(&name, CLASSES.iter().map(|class| class.name));
-        return Err(item.error(format!("unknown actor `{name}`{hint}")));
-    };
+    let class = known_class(table.need("actor")?)?;
+    let name = class.name;
     let args: Vec<Literal> = table.or("args", Vec::new())?;
     if args.len() != class.params {
         let message = format!("`{name}` takes {} arguments, not {}", class.params, args.len());
@@ -47,6 +59,27 @@ pub(super) fn actor(table: &mut Table<'_>) -> Result<ActorStep> {
         return Err(table.error("`get_if_exists` needs a `name`"));
     }
     Ok(step)
+}
+
+fn known_class(item: Item<'_>) -> Result<&'static Class> {
+    let name: String = item.read()?;
+    let hint = || hint(&name, CLASSES.iter().map(|class| class.name));
+    class(&name).ok_or_else(|| item.error(format!("unknown actor `{name}`{}", hint())))
+}
+
+/// Reads a `find_actor`.
+pub(super) fn find(table: &mut Table<'_>) -> Result<FindActor> {
+    let find = FindActor {
+        public_name: table.need("find_actor")?,
+        class: known_class(table.need("class")?)?,
+        name: table.need("as")?,
+        timeout: table.get("timeout")?,
+        expect: table.or("expect", Expect::Ok)?,
+    };
+    match find.expect {
+        Expect::Ok | Expect::Error(_) => Ok(find),
+        _ => Err(table.error("`find_actor` finds one, or ends with an error")),
+    }
 }
 
 /// A number, or `"unlimited"`.

@@ -1,5 +1,6 @@
 //! Names: everything a file refers to exists, or is made by an earlier step.
 
+use super::job::JobStep;
 use super::model::*;
 use super::source::{Result, Source, hint};
 use super::stream::Next;
@@ -25,6 +26,9 @@ struct Scope {
 struct Everything {
     scope: Scope,
     labels: Names,
+    jobs: Names,
+    /// The machines of other drivers.
+    drivers: Vec<Name>,
 }
 
 /// Checks all names of a scenario.
@@ -42,6 +46,10 @@ pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<()> {
         }
     }
     gather(&scenario.steps, &mut all);
+    // So may the machines of other drivers, which come up beside other steps.
+    for job in &all.drivers {
+        checker.define("node", &mut scope.nodes, job)?;
+    }
     all.scope.nodes.extend(scope.nodes.clone());
     checker.steps(&scenario.steps, &mut scope, &all)?;
     for fault in &scenario.faults {
@@ -62,6 +70,7 @@ fn gather(steps: &[Step], all: &mut Everything) {
             }
             Action::Next(Next { name: Some(name), .. }) => drop(all.scope.objects.insert(name.text.clone(), name.line)),
             Action::Actor(actor) => drop(all.scope.actors.insert(actor.name.text.clone(), actor.name.line)),
+            Action::FindActor(find) => drop(all.scope.actors.insert(find.name.text.clone(), find.name.line)),
             Action::Call(CallStep { name: Some(name), .. }) => {
                 all.labels.insert(name.text.clone(), step.line);
                 all.scope.objects.insert(name.text.clone(), name.line);
@@ -70,10 +79,22 @@ fn gather(steps: &[Step], all: &mut Everything) {
                 all.scope.datasets.insert(dataset.name.text.clone(), dataset.name.line);
             }
             Action::Fault(Fault::AddNode(node)) => drop(all.scope.nodes.insert(node.name.text.clone(), node.name.line)),
+            Action::Job(job) => {
+                all.drivers.push(job.name.clone());
+                all.jobs.insert(job.name.text.clone(), job.name.line);
+                gather(&job.steps, all);
+            }
             Action::Parallel(lists) => lists.iter().for_each(|steps| gather(steps, all)),
             _ => {}
         }
     }
+}
+
+/// Whether one of these steps makes an object of this name.
+fn made_by(steps: &[Step], name: &str) -> bool {
+    let mut made = Everything::default();
+    gather(steps, &mut made);
+    made.scope.objects.contains_key(name)
 }
 
 struct Checker<'a> {
@@ -100,6 +121,7 @@ impl Checker<'_> {
                 }
                 self.define("actor", &mut scope.actors, &actor.name)
             }
+            Action::FindActor(find) => self.define("actor", &mut scope.actors, &find.name),
             Action::Call(call) => self.call(call, scope),
             Action::KillActor(kill) => kill.actors.iter().try_for_each(|name| self.known("actor", &scope.actors, name)),
             Action::Get(get) => {
@@ -138,11 +160,23 @@ impl Checker<'_> {
                 tasks.try_for_each(|name| self.known("object", &scope.objects, name))
             }
             Action::Dataset(dataset) => self.dataset(dataset, scope),
+            Action::Job(job) => self.job(job, scope, all),
             Action::Parallel(lists) => self.parallel(lists, scope, all),
             Action::Fault(fault) => self.fault(fault, scope),
             Action::Assert(assert) => self.assert(assert, scope, all),
             Action::Sleep(_) | Action::Settle(_) => Ok(()),
         }
+    }
+
+    /// Its steps see nodes, what they make themselves, and, if it goes on with a job, what that one has made.
+    fn job(&self, job: &JobStep, scope: &Scope, all: &Everything) -> Result<()> {
+        let mut own = Scope { nodes: scope.nodes.clone(), ..Scope::default() };
+        if let Some(other) = &job.attach {
+            self.known("job", &all.jobs, other)?;
+            own.objects.extend(all.scope.objects.clone());
+            own.objects.retain(|name, _| !made_by(&job.steps, name));
+        }
+        self.steps(&job.steps, &mut own, all)
     }
 
     /// The lists cannot rely on each other's order, so each sees only what was there before.
@@ -253,7 +287,7 @@ impl Checker<'_> {
                 self.machine(&scope.nodes, a)?;
                 self.machine(&scope.nodes, b)
             }
-            Fault::Heal(None) => Ok(()),
+            Fault::Heal(None) | Fault::WipeHead => Ok(()),
             Fault::AddNode(node) => self.define("node", &mut scope.nodes, &node.name),
             Fault::Evict { object, node, .. } => {
                 self.known("object", &scope.objects, object)?;
@@ -292,6 +326,8 @@ impl Checker<'_> {
             }
         }
         assert.stores.iter().try_for_each(|(node, ..)| self.machine(&scope.nodes, node))?;
+        assert.stopped.iter().try_for_each(|node| self.machine(&scope.nodes, node))?;
+        assert.jobs.iter().try_for_each(|(job, _)| self.known("job", &all.jobs, job))?;
         assert.copies.iter().try_for_each(|(object, _)| self.known("object", &scope.objects, object))?;
         assert.held.iter().try_for_each(|(object, node, _)| {
             self.known("object", &scope.objects, object)?;

@@ -4,7 +4,7 @@ use super::model::{DiskChange, Fault, Goal, Name, PlannedFault, Trigger};
 use super::source::{Result, hint};
 use super::table::{Item, Read, Table};
 use super::{OneOrMany, links, node, probes, results};
-use mobula_sim::DiskDamage;
+use mobula_sim::{DiskDamage, HEAD};
 
 /// A fault verb: its word, and how the rest is read.
 pub(super) struct FaultVerb {
@@ -19,6 +19,10 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "pause", read: |table| table.need("pause").map(Fault::Pause) },
     FaultVerb { word: "resume", read: |table| table.need("resume").map(Fault::Resume) },
     FaultVerb { word: "restart", read: |table| table.need("restart").map(Fault::Restart) },
+    FaultVerb { word: "head_kill", read: |table| head(table, "head_kill").map(Fault::Kill) },
+    FaultVerb { word: "head_restart", read: |table| head(table, "head_restart").map(Fault::Restart) },
+    FaultVerb { word: "head_pause", read: |table| head(table, "head_pause").map(Fault::Pause) },
+    FaultVerb { word: "head_wipe", read: |table| head(table, "head_wipe").map(|_| Fault::WipeHead) },
     FaultVerb { word: "drain", read: |table| table.need("drain").map(Fault::Drain) },
     FaultVerb { word: "partition", read: links::partition },
     FaultVerb { word: "heal", read: links::heal },
@@ -38,6 +42,15 @@ pub(super) static VERBS: &[FaultVerb] = &[
     FaultVerb { word: "lose_spill", read: |table| Ok(Fault::DamageSpill(table.need("lose_spill")?, DiskDamage::Lose)) },
     FaultVerb { word: "corrupt_spill", read: corrupt_spill },
 ];
+
+/// `head_kill = true`: the head by a verb of its own.
+fn head(table: &mut Table<'_>, word: &'static str) -> Result<Name> {
+    let item: Item<'_> = table.need(word)?;
+    match item.value.as_bool() {
+        Some(true) => Ok(Name { text: HEAD.to_owned(), line: item.line }),
+        _ => item.is_no("`true`: there is one head"),
+    }
+}
 
 fn evict(table: &mut Table<'_>) -> Result<Fault> {
     Ok(Fault::Evict { object: table.need("evict")?, node: table.need("node")?, force: table.or("force", false)? })

@@ -8,6 +8,7 @@ mod check;
 mod dataset;
 mod faults;
 mod group;
+mod job;
 mod links;
 mod model;
 mod probes;
@@ -23,7 +24,9 @@ mod verbs;
 #[cfg(test)]
 mod tests;
 
+pub use actor::FindActor;
 pub use group::{GroupStep, Ready};
+pub use job::JobStep;
 pub use model::*;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};
@@ -198,6 +201,7 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         driver_store: table.get("driver_store")?,
         relay_from: table.get("relay_from")?,
         head_grace: table.get("head_grace")?,
+        head_log: table.get("head_log")?,
         max_time: table.get("max_time")?,
         buggify: table.or("buggify", false)?,
     };

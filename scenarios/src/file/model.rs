@@ -1,6 +1,8 @@
 //! What a scenario file says, typed and checked.
 
+use super::actor::FindActor;
 use super::group::{GroupStep, Ready};
+use super::job::JobStep;
 use super::stream::Next;
 pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
@@ -87,6 +89,8 @@ pub struct Settings {
     pub relay_from: Option<ByteSize>,
     /// How long a node goes on without its head.
     pub head_grace: Option<Nanos>,
+    /// Whether the head keeps a log.
+    pub head_log: Option<bool>,
     /// The model time after which a run counts as stuck.
     pub max_time: Option<Nanos>,
     /// Whether the code under test takes unlikely paths, in simulation.
@@ -120,6 +124,10 @@ pub enum Action {
     Submit(Box<Submit>),
     /// Create an actor.
     Actor(Box<ActorStep>),
+    /// Another driver.
+    Job(Box<JobStep>),
+    /// Find one by its name in the cluster.
+    FindActor(Box<FindActor>),
     /// Call a method of one.
     Call(CallStep),
     /// End actors.
@@ -401,6 +409,10 @@ pub struct Assert {
     pub held: Vec<(Name, Name, bool)>,
     /// What a node's store must hold.
     pub stores: Vec<(Name, StoreCounter, Condition)>,
+    /// Nodes that must have stopped by themselves.
+    pub stopped: Vec<Name>,
+    /// What became of jobs: `running`, `succeeded` or `failed`.
+    pub jobs: Vec<(Name, String)>,
     /// How long it may take to become true.
     pub within: Option<Nanos>,
 }
@@ -549,6 +561,8 @@ fn classes(steps: &[Step], all: &mut BTreeMap<String, &'static Class>) {
     for step in steps {
         match &step.action {
             Action::Actor(actor) => drop(all.insert(actor.name.text.clone(), actor.class)),
+            Action::FindActor(find) => drop(all.insert(find.name.text.clone(), find.class)),
+            Action::Job(job) => classes(&job.steps, all),
             Action::Parallel(lists) => lists.iter().for_each(|steps| classes(steps, all)),
             _ => {}
         }
@@ -562,6 +576,7 @@ fn count(steps: &[Step], totals: &mut BTreeMap<String, u64>) {
             Action::Call(CallStep { name: Some(name), repeat, .. }) => {
                 *totals.entry(name.text.clone()).or_default() += repeat;
             }
+            Action::Job(job) => count(&job.steps, totals),
             Action::Parallel(lists) => lists.iter().for_each(|steps| count(steps, totals)),
             _ => {}
         }

@@ -180,6 +180,8 @@ pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
         copies: Vec::new(),
         held: Vec::new(),
         stores: Vec::new(),
+        stopped: table.get::<OneOrMany<Name>>("stopped")?.map_or_else(Vec::new, |names| names.0),
+        jobs: Vec::new(),
         within: None,
     };
     for (word, counter) in COUNTERS {
@@ -203,6 +205,12 @@ pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
             for (node, held) in item.read::<BTreeMap<String, bool>>()? {
                 assert.held.push((object.clone(), Name { text: node, line: item.line }, held));
             }
+        }
+    }
+    if let Some(item) = table.get::<Item<'_>>("jobs")? {
+        for (job, item) in Table::of(item)?.entries() {
+            let job = Name { text: job.to_owned(), line: item.line };
+            assert.jobs.push((job, word(item, "status of a job", &["running", "succeeded", "failed"])?));
         }
     }
     if let Some(item) = table.get::<Item<'_>>("store")? {

@@ -36,7 +36,9 @@ impl<'a> Plan<'a> {
         for step in steps {
             match &step.action {
                 Action::Fault(fault) => self.faults.push((step.line, fault)),
+                Action::Job(job) => self.steps(&job.steps),
                 Action::Parallel(lists) => lists.iter().for_each(|steps| self.steps(steps)),
+                Action::FindActor(find) => self.expects_errors |= matches!(find.expect, Expect::Error(_)),
                 Action::Get(get) => self.expects_errors |= matches!(get.expect, Expect::Error(_)),
                 Action::Next(next) => self.expects_errors |= matches!(next.then, Then::Error(_)),
                 Action::Dataset(dataset) => self.expects_errors |= dataset.expect_error.is_some(),

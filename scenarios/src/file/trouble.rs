@@ -17,6 +17,8 @@ pub enum Fault {
     Resume(Name),
     /// The node's next life begins.
     Restart(Name),
+    /// The head's log is gone, and the head with it.
+    WipeHead,
     /// Messages between two nodes vanish; only those from the first to the second if `oneway`.
     Partition {
         /// The first node.

@@ -3,7 +3,7 @@
 use super::model::{Action, Put, Step, Wait};
 use super::source::{Result, hint};
 use super::table::{Item, Table};
-use super::{OneOrMany, actor, dataset, faults, group, results, stream, submit};
+use super::{OneOrMany, actor, dataset, faults, group, job, results, stream, submit};
 use mobula_runtime::{ByteSize, Nanos};
 
 /// A verb: its word, and how the rest of its step is read.
@@ -20,6 +20,7 @@ pub(super) static VERBS: &[Verb] = &[
     Verb { word: "put", read: put },
     Verb { word: "submit", read: |table| submit::submit(table).map(|submit| Action::Submit(Box::new(submit))) },
     Verb { word: "actor", read: |table| actor::actor(table).map(|actor| Action::Actor(Box::new(actor))) },
+    Verb { word: "find_actor", read: |table| actor::find(table).map(|find| Action::FindActor(Box::new(find))) },
     Verb { word: "call", read: |table| actor::call(table).map(Action::Call) },
     Verb { word: "kill_actor", read: |table| actor::kill_actor(table).map(Action::KillActor) },
     Verb { word: "get", read: |table| results::get(table).map(Action::Get) },
@@ -31,6 +32,7 @@ pub(super) static VERBS: &[Verb] = &[
     Verb { word: "free", read: |table| names(table, "free").map(Action::Free) },
     Verb { word: "cancel", read: |table| names(table, "cancel").map(Action::Cancel) },
     Verb { word: "dataset", read: |table| dataset::dataset(table).map(|step| Action::Dataset(Box::new(step))) },
+    Verb { word: "job", read: |table| job::job(table).map(|job| Action::Job(Box::new(job))) },
     Verb { word: "parallel", read: parallel },
     Verb { word: "sleep", read: |table| table.need("sleep").map(Action::Sleep) },
     Verb { word: "settle", read: settle },

@@ -1,11 +1,11 @@
-//! Executing `actor`, `call` and `kill_actor`.
+//! Executing `actor`, `find_actor`, `call` and `kill_actor`.
 
 use super::driver::{Done, Driver};
 use super::report::Failure;
-use super::steps::{failed, unexpected};
+use super::steps::{failed, is_expected, unexpected};
 use crate::actors::Plan;
 use crate::condition::Condition;
-use crate::file::{ActorStep, CallStep, KillActor, Literal, Name, ObjectName};
+use crate::file::{ActorStep, CallStep, Expect, FindActor, KillActor, Literal, Name, ObjectName};
 use crate::value::Value;
 use mobula_runtime::macros::Handle;
 use mobula_runtime::{Error, ObjectRef, Retries};
@@ -20,6 +20,19 @@ impl Driver {
         let handle = (step.class.create)(plan, self.context().clone()).await.map_err(|error| failed(&error))?;
         self.state().actors.insert(step.name.text.clone(), handle);
         Ok("created".to_owned())
+    }
+
+    pub async fn find(&self, step: &FindActor) -> Done {
+        let found = (step.class.find)(step.public_name.clone(), step.timeout, self.context().clone()).await;
+        match (found, &step.expect) {
+            (Ok(handle), Expect::Ok) => {
+                self.state().actors.insert(step.name.text.clone(), handle);
+                Ok("found".to_owned())
+            }
+            (Err(error), Expect::Error(expected)) if is_expected(expected, &error) => Ok(error.kind.name().to_owned()),
+            (Ok(_), expect) => Err(unexpected(format!("expected {expect}, found the actor"))),
+            (Err(error), _) => Err(failed(&error)),
+        }
     }
 
     /// A value, or a reference that is resolved before the call.

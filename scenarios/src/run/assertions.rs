@@ -6,7 +6,7 @@ use super::steps::{failed, unexpected};
 use crate::condition::Condition;
 use crate::file::{Assert, Counter, Name, ObjectName, StoreCounter};
 use mobula_runtime::{Counters, Nanos, Question};
-use mobula_sim::FaultError;
+use mobula_sim::{FaultError, NodeState};
 
 /// How long conditions may take to become true unless the file says otherwise: the time counters need to be published.
 const WITHIN: Nanos = Nanos::millis(500);
@@ -20,13 +20,14 @@ impl Driver {
         loop {
             let broken = self.broken(assert).await?;
             if broken.is_empty() {
-                let conditions = assert.counters.len() + assert.copies.len() + assert.held.len() + assert.stores.len();
+                let stored = assert.copies.len() + assert.held.len() + assert.stores.len();
+                let conditions = assert.counters.len() + stored + assert.stopped.len() + assert.jobs.len();
                 return Ok(format!("{conditions} conditions hold"));
             }
             if self.now().saturating_sub(from) >= within {
                 return Err(unexpected(broken.join("; ")));
             }
-            self.cluster.env().sleep(LOOK).await;
+            self.env().sleep(LOOK).await;
         }
     }
 
@@ -64,7 +65,30 @@ impl Driver {
                 ));
             }
         }
+        if !assert.jobs.is_empty() {
+            broken.extend(self.jobs_wrong(assert).await?);
+        }
+        for node in &assert.stopped {
+            let state = self.cluster.state_of(&node.text).map_err(|why| Failure::new("assert", why.to_string()))?;
+            if state != NodeState::Stopped {
+                broken.push(format!("{}: expected that it has stopped by itself, it is {state}", node.text));
+            }
+        }
         Ok(broken)
+    }
+
+    /// Jobs that have another status.
+    async fn jobs_wrong(&self, assert: &Assert) -> Result<Vec<String>, Failure> {
+        let known = self.context().jobs().await.map_err(|error| failed(&error))?;
+        let mut wrong = Vec::new();
+        for (job, wanted) in &assert.jobs {
+            let found = known.iter().find(|info| info.job.0 == job.text).map(|info| info.status.to_string());
+            if !found.as_ref().is_some_and(|found| found.starts_with(wanted.as_str())) {
+                let found = found.unwrap_or_else(|| "unknown to the head".to_owned());
+                wrong.push(format!("job {}: expected that it has {wanted}, it is {found}", job.text));
+            }
+        }
+        Ok(wrong)
     }
 
     /// What is counted of a node's store; nothing where the world cannot look, which it says.

@@ -10,8 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Either, select, try_join_all};
 use mobula_data::Dataset;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{Context, Nanos, ObjectRef, ObjectStream, PlacementGroup};
-use mobula_sim::{Cluster, NodeState, check};
+use mobula_runtime::{Context, Env, Job, Nanos, ObjectRef, ObjectStream, PlacementGroup};
+use mobula_sim::{Cluster, HEAD, NodeState, check};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,6 +39,37 @@ pub(super) struct Driver {
     pub state: Mutex<State>,
     /// Number of tasks of each Dataset operator, as planned.
     pub announced: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Another process than the one that injects the faults, and the job that it drives.
+    beside: Option<(Context, Arc<Job>)>,
+}
+
+/// What a driver in another process begins from.
+pub(super) struct Beside {
+    cluster: Cluster,
+    scenario: Arc<Scenario>,
+    journal: Arc<Journal>,
+    out: PathBuf,
+    began: Nanos,
+}
+
+impl Beside {
+    /// The driver of that job in the process of that node.
+    pub fn driver(self, context: Context, job: Arc<Job>) -> Driver {
+        let Self { cluster, scenario, journal, out, began } = self;
+        let beside = Some((context, job));
+        Driver {
+            cluster,
+            scenario,
+            journal,
+            out,
+            began,
+            until: None,
+            drawn: false,
+            state: Mutex::default(),
+            announced: Arc::default(),
+            beside,
+        }
+    }
 }
 
 /// What the steps have made so far.
@@ -75,16 +106,38 @@ impl Driver {
             began,
             state: Mutex::default(),
             announced: Arc::default(),
+            beside: None,
         }
     }
 
+    /// What a driver in another process begins from.
+    pub fn beside(&self) -> Beside {
+        Beside {
+            cluster: self.cluster.clone(),
+            scenario: self.scenario.clone(),
+            journal: self.journal.clone(),
+            out: self.out.clone(),
+            began: self.began,
+        }
+    }
+
+    /// The job it drives, if it does.
+    pub fn drives(&self) -> Option<&Job> {
+        self.beside.as_ref().map(|(_, job)| &**job)
+    }
+
+    /// The clock of the machine that runs the steps.
+    pub fn env(&self) -> &Env {
+        self.context().env()
+    }
+
     pub fn context(&self) -> &Context {
-        self.cluster.context()
+        self.beside.as_ref().map_or_else(|| self.cluster.context(), |(context, _)| context)
     }
 
     /// Time since the first step.
     pub fn now(&self) -> Nanos {
-        self.cluster.env().now().saturating_sub(self.began)
+        self.env().now().saturating_sub(self.began)
     }
 
     /// What the steps have made so far. Never held while waiting.
@@ -185,7 +238,7 @@ impl Driver {
     async fn clean_up(&self) -> Result<(), Failure> {
         let failed = |why: mobula_sim::FaultError| Failure::new("fault", format!("cannot heal the cluster: {why}"));
         self.cluster.heal_all().await.map_err(failed)?;
-        for node in self.cluster.nodes() {
+        for node in self.cluster.nodes().into_iter().chain([HEAD.to_owned()]) {
             if self.cluster.state_of(&node).map_err(failed)? == NodeState::Paused {
                 self.cluster.resume(&node).await.map_err(failed)?;
             }

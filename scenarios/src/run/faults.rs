@@ -128,6 +128,7 @@ impl Driver {
             Fault::Resume(node) => cluster.resume(&node.text).await.map(|()| "resumed"),
             Fault::Restart(node) => {
                 cluster.restart(&node.text).await?;
+                // Of the head it says that it is up.
                 cluster.joined(&[&node.text]).await.map(|()| "joined again")
             }
             Fault::Drain(node) => cluster.drain(&node.text).await.map(|()| "takes no more work"),
@@ -139,6 +140,7 @@ impl Driver {
             Fault::ReleaseMessages { a, b } => cluster.release_messages(&a.text, &b.text).await.map(|()| "released"),
             Fault::SlowLink { a, b, latency } => cluster.slow_link(&a.text, &b.text, *latency).await.map(|()| "slowed"),
             Fault::Loss { a, b, probability } => cluster.lose(&a.text, &b.text, *probability).await.map(|()| "lossy"),
+            Fault::WipeHead => cluster.wipe_head().await.map(|()| "wiped"),
             Fault::Rpc { fault, .. } => cluster.inject(fault.clone()).await.map(|()| "armed"),
             Fault::ClockJump { node, nanos } => cluster.clock_jump(&node.text, *nanos).await.map(|()| "moved"),
             Fault::AddNode(node) => {

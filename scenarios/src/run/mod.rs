@@ -11,6 +11,7 @@ mod dataset;
 mod driver;
 mod faults;
 mod groups;
+mod jobs;
 mod journal;
 mod print;
 mod report;
@@ -242,6 +243,7 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             health_period: file.health_period.unwrap_or(defaults.health_period),
             health_timeout: file.health_timeout.unwrap_or(defaults.health_timeout),
             head_grace: file.head_grace.unwrap_or(defaults.head_grace),
+            head_log: file.head_log.unwrap_or(defaults.head_log),
             inline: file.inline.unwrap_or(defaults.inline),
             lineage: file.lineage.unwrap_or(defaults.lineage),
             store_grace: file.store_grace.unwrap_or(defaults.store_grace),

@@ -35,8 +35,13 @@ impl Driver {
     pub async fn act(&self, action: &Action) -> Done {
         match action {
             Action::Put(put) => self.put(put).await,
-            Action::Submit(submit) => self.submit(submit),
+            Action::Submit(submit) => match self.drives() {
+                Some(job) => self.submit_to(job, submit).await,
+                None => self.submit(submit),
+            },
             Action::Actor(actor) => self.create(actor).await,
+            Action::FindActor(find) => self.find(find).await,
+            Action::Job(job) => self.job(job).await,
             Action::Call(call) => self.call_actor(call),
             Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
@@ -49,7 +54,7 @@ impl Driver {
             Action::Cancel(names) => self.cancel(names),
             Action::Dataset(dataset) => self.dataset(dataset).await,
             Action::Sleep(time) => {
-                self.cluster.env().sleep(*time).await;
+                self.env().sleep(*time).await;
                 Ok("slept".to_owned())
             }
             Action::Settle(bound) => self.settle(*bound).await,
@@ -316,13 +321,13 @@ impl Driver {
                 failure.causal_chain = self.context().ask(Question::Waits).await.map_err(|error| failed(&error))?;
                 return Err(failure);
             }
-            self.cluster.env().sleep(LOOK).await;
+            self.env().sleep(LOOK).await;
         }
     }
 }
 
 /// A result in words.
-fn words(result: &Result<Value, Error>) -> String {
+pub(super) fn words(result: &Result<Value, Error>) -> String {
     match result {
         Ok(value) => value.to_string(),
         Err(error) => error.to_string(),

@@ -23,6 +23,7 @@ impl Display for Action {
                 write!(f, "actor {}({args}) as {}", actor.class.name, actor.name.text)?;
                 if actor.exactly_once { f.write_str(", exactly once") } else { Ok(()) }
             }
+            Self::FindActor(find) => write!(f, "find the {} named {}", find.class.name, find.public_name),
             Self::Call(call) => {
                 write!(f, "call {}.{}", call.actor.text, call.method.text)?;
                 write!(f, "({})", list(&call.args, Literal::to_string))?;
@@ -47,6 +48,10 @@ impl Display for Action {
             Self::Free(objects) => write!(f, "free {}", names(objects)),
             Self::Cancel(objects) => write!(f, "cancel {}", names(objects)),
             Self::Dataset(dataset) => write!(f, "dataset {}", dataset.name.text),
+            Self::Job(job) => match &job.attach {
+                Some(other) => write!(f, "job {}, goes on with {}", job.name.text, other.text),
+                None => write!(f, "job {}", job.name.text),
+            },
             Self::Parallel(lists) => write!(f, "{} lists of steps in parallel", lists.len()),
             Self::Sleep(time) => write!(f, "sleep {time}"),
             Self::Settle(_) => f.write_str("settle"),
@@ -118,6 +123,7 @@ impl Display for Fault {
             Self::Pause(node) => write!(f, "pause {}", node.text),
             Self::Resume(node) => write!(f, "resume {}", node.text),
             Self::Restart(node) => write!(f, "restart {}", node.text),
+            Self::WipeHead => f.write_str("wipe the log of head"),
             Self::Drain(node) => write!(f, "drain {}", node.text),
             Self::Partition { a, b, oneway: false } => write!(f, "partition {} from {}", a.text, b.text),
             Self::Partition { a, b, oneway: true } => write!(f, "partition {} to {}, one way", a.text, b.text),

@@ -19,6 +19,9 @@ pub struct HeadArgs {
     /// Where actors go: `hybrid`, `spread`, `packed` or `random`.
     #[arg(long)]
     pub policy: Option<SharedPolicy>,
+    /// Directory of its log. With it the head can be restarted, at the same port, and its cluster does not notice.
+    #[arg(long, value_name = "DIR")]
+    pub log: Option<String>,
     /// A fault of this process's calls, as in kind=in_flight,method=View,nth=2,count=1; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub rpc_fault: Vec<RpcFault>,
@@ -91,7 +94,7 @@ pub struct NodeArgs {
 impl HeadArgs {
     /// As settings, with the runtime's defaults for what was not given.
     pub fn settings(&self) -> HeadSettings {
-        let mut settings = HeadSettings { port: self.port, ..HeadSettings::default() };
+        let mut settings = HeadSettings { port: self.port, log: self.log.clone(), ..HeadSettings::default() };
         let members = &mut settings.members;
         members.health_period = self.health_period.unwrap_or(members.health_period);
         members.health_timeout = self.health_timeout.unwrap_or(members.health_timeout);

@@ -25,6 +25,9 @@ pub enum ChildError {
     /// The cluster does without it.
     #[error("node `{0}` stopped: {1}")]
     Stopped(String, String),
+    /// It cannot be the head any more.
+    #[error("the head stopped: {0}")]
+    HeadStopped(String),
     /// A task of the runtime panicked: a bug, after which nothing it says can be trusted.
     #[error("a task panicked: {0}")]
     Panic(String),
@@ -45,7 +48,7 @@ pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
     inject(&real, &args.rpc_fault);
     let head = real.block_on(Head::start(&real.env, args.settings()))?;
     say(&format!("mobula head listening on {}", head.address()))?;
-    watch(&real, std::future::pending())
+    watch(&real, async { Err(ChildError::HeadStopped(head.stopped().await)) })
 }
 
 /// Is a node of a cluster, until it is told to stop.

@@ -12,6 +12,7 @@ impl HeadArgs {
             health_period: Some(settings.health_period),
             health_timeout: Some(settings.health_timeout),
             policy: Some(settings.policy.clone()),
+            log: None,
             rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
@@ -24,6 +25,7 @@ impl HeadArgs {
         line.option("health-period", self.health_period.map(nanos));
         line.option("health-timeout", self.health_timeout.map(nanos));
         line.option("policy", self.policy.as_ref());
+        line.option("log", self.log.as_ref());
         self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0

@@ -10,7 +10,8 @@ pub(crate) mod simulated;
 pub(crate) use lives::Lives;
 
 use crate::fault::FaultError;
-use crate::spec::NodeSpec;
+use crate::spec::{HEAD, HEAD_LOG, NodeSpec};
+use mobula_env::DiskDamage;
 
 /// Where the machines are. The verbs are called for machines that exist and in states that allow them.
 pub(crate) enum World {
@@ -36,6 +37,39 @@ impl World {
             Self::Real(real) => return real.restart(spec),
         }
         Ok(())
+    }
+
+    pub(crate) async fn restart_head(&self) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => simulated.sim.restart(HEAD).await,
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.restart_head(),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn wipe_head(&self) -> Result<(), FaultError> {
+        match self {
+            Self::Simulated(simulated) => {
+                simulated.sim.damage_files(HEAD, HEAD_LOG, DiskDamage::Lose).await;
+            }
+            #[cfg(not(madsim))]
+            Self::Real(real) => return real.wipe_head(),
+        }
+        Ok(())
+    }
+
+    /// Whether the process of a machine has ended by itself, as far as the operating system says.
+    pub(crate) fn has_exited(&self, node: &str) -> bool {
+        match self {
+            // What ends by itself says so: see `Lives`.
+            Self::Simulated(_) => {
+                let _ = node;
+                false
+            }
+            #[cfg(not(madsim))]
+            Self::Real(real) => real.has_exited(node),
+        }
     }
 
     pub(crate) async fn kill(&self, node: &str) -> Result<(), FaultError> {

@@ -65,6 +65,11 @@ impl Process {
         self.child.wait().map(drop)
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_exited(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// SIGSTOP.
     pub(crate) fn stop(&self) -> io::Result<()> {
         Ok(kill_process(self.pid(), Signal::STOP)?)

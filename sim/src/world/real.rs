@@ -7,7 +7,7 @@ use crate::child::{HeadArgs, NodeArgs};
 use crate::cluster::{Cluster, Parts, Skipped};
 use crate::fault::FaultError;
 use crate::run::{RunFailure, RunOptions, RunReport};
-use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec};
+use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, HEAD_LOG, LinkSpec, NodeSpec};
 use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
 use mobula_runtime::Node;
@@ -132,8 +132,9 @@ fn start(
     };
     let rpc_faults: Vec<RpcFault> = options.rpc_faults.iter().filter(|fault| fault.to.is_none()).cloned().collect();
     let of_head = of(&rpc_faults, HEAD);
-    let head = start_head(&program, &settings, of_head, &processes, logs).map_err(failed)?;
+    let head = start_head(&program, &settings, 0, of_head, &processes, logs).map_err(failed)?;
     let lives = Lives::default();
+    lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
     let logs = logs.to_owned();
     let real = Real { program, head, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes };
     for node in &nodes {
@@ -153,12 +154,14 @@ fn start(
 fn start_head(
     program: &Path,
     settings: &ClusterSettings,
+    port: u16,
     faults: Vec<RpcFault>,
     to: &Processes,
     logs: &Path,
 ) -> Result<String, String> {
     let (say, said) = mpsc::channel();
-    let args = HeadArgs { rpc_fault: faults, ..HeadArgs::of(settings) }.to_args();
+    let log = settings.head_log.then(|| logs.join(HEAD_LOG).to_string_lossy().into_owned());
+    let args = HeadArgs { port, log, rpc_fault: faults, ..HeadArgs::of(settings) }.to_args();
     let process = Process::start(program, &args, logs.join("head.log"), move |line| {
         // Nobody listens any more if the head took too long.
         let _ = say.send(line);
@@ -198,6 +201,30 @@ impl Real {
         let before = self.processes.lock().remove(&spec.name);
         drop(before);
         self.start(spec)
+    }
+
+    /// Where the nodes know it to be.
+    pub(crate) fn restart_head(&self) -> Result<(), FaultError> {
+        let before = self.processes.lock().remove(HEAD);
+        drop(before);
+        let port = self.head.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
+        let faults = of(&self.rpc_faults, HEAD);
+        let started = start_head(&self.program, &self.settings, port, faults, &self.processes, &self.logs);
+        let failed = |why| FaultError::Os { verb: "restart", name: HEAD.to_owned(), why };
+        started.map_err(failed)?;
+        self.lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
+        Ok(())
+    }
+
+    pub(crate) fn wipe_head(&self) -> Result<(), FaultError> {
+        match std::fs::remove_dir_all(self.logs.join(HEAD_LOG)) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(os("wipe", HEAD)(why)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn has_exited(&self, node: &str) -> bool {
+        self.processes.lock().get_mut(node).is_some_and(Process::has_exited)
     }
 
     pub(crate) fn kill(&self, node: &str) -> Result<(), FaultError> {

@@ -3,7 +3,7 @@
 use super::World;
 use super::lives::{Life, Lives};
 use crate::check::history::Watch;
-use crate::cluster::{Cluster, Parts, Skipped};
+use crate::cluster::{Cluster, Once, Parts, Skipped};
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, HEAD, NodeSpec};
 use mobula_env::{Costs, Env, SimConfig, SimHandle, simulate};
@@ -94,8 +94,16 @@ async fn start(
 impl Simulated {
     /// Starts the first life of a machine.
     pub(crate) async fn start(&self, spec: &NodeSpec) {
-        let boot = boot_node(self.settings.node(spec), self.lives.clone());
+        let boot = boot_node(self.settings.node(spec), self.lives.clone(), None);
         self.sim.start_node(&spec.name, spec.cores(), boot).await;
+    }
+}
+
+impl Simulated {
+    /// Starts the first life of a machine with a driver.
+    pub(crate) async fn start_driver(&self, spec: &NodeSpec, program: Once) {
+        let boot = boot_node(self.settings.node(spec), self.lives.clone(), Some(program));
+        self.sim.start_node(&spec.name, 1, boot).await;
     }
 }
 
@@ -110,10 +118,11 @@ fn boot_head(settings: ClusterSettings, lives: Lives) -> impl Fn(Env) -> Boot + 
             match Head::start(&env, settings.head(HEAD_PORT)).await {
                 Ok(head) => {
                     env.emit("up", format_args!("{}", head.address()));
+                    lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
                     // The head lives as long as this task.
                     env.spawn("hold", async move {
-                        std::future::pending::<()>().await;
-                        drop(head);
+                        let why = head.stopped().await;
+                        lives.set(HEAD, Life::Stopped(why));
                     });
                 }
                 Err(why) => lives.set(HEAD, Life::Failed(why.to_string())),
@@ -122,10 +131,14 @@ fn boot_head(settings: ClusterSettings, lives: Lives) -> impl Fn(Env) -> Boot + 
     }
 }
 
-fn boot_node(settings: NodeSettings, lives: Lives) -> impl Fn(Env) -> Boot + Send + Sync + 'static {
+fn boot_node(
+    settings: NodeSettings,
+    lives: Lives,
+    program: Option<Once>,
+) -> impl Fn(Env) -> Boot + Send + Sync + 'static {
     let settings = Arc::new(settings);
     move |env| {
-        let (settings, lives) = (settings.clone(), lives.clone());
+        let (settings, lives, program) = (settings.clone(), lives.clone(), program.clone());
         Box::pin(async move {
             let name = settings.name.clone();
             let node = match Node::join(&env, &head(), NodeSettings::clone(&settings)).await {
@@ -138,7 +151,11 @@ fn boot_node(settings: NodeSettings, lives: Lives) -> impl Fn(Env) -> Boot + Sen
             let context = node.context().clone();
             let incarnation = context.incarnation().to_string();
             env.emit("joined", format_args!("{incarnation}"));
-            lives.set(&name, Life::Joined { incarnation, context: Some(context) });
+            lives.set(&name, Life::Joined { incarnation, context: Some(context.clone()) });
+            let program = program.and_then(|once| once.lock().unwrap_or_else(PoisonError::into_inner).take());
+            if let Some(program) = program {
+                env.spawn("driver", program(context));
+            }
             env.spawn("watch", async move {
                 let why = node.stopped().await;
                 lives.set(&name, Life::Stopped(why));

@@ -34,6 +34,7 @@ use super::types::{ActorDeath, ActorId, ActorName, ActorSpec, Checkpoint, End, P
 use super::words::{Known, Word};
 use crate::{ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, NodeId, ObjectId, SchedulingClass, TaskError};
 use crate::{TaskId, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -133,7 +134,7 @@ pub enum Effect {
     },
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     /// Waits for arguments; follows all of them.
     Unready,
@@ -144,7 +145,7 @@ enum Stage {
     Alive(LeaseId),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Actor {
     spec: Arc<ActorSpec>,
     stage: Stage,
@@ -160,7 +161,7 @@ struct Actor {
 }
 
 /// A lease the head holds for an incarnation, also for one that is being ended.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Held {
     actor: ActorId,
     at: Incarnation,
@@ -169,7 +170,7 @@ struct Held {
 }
 
 /// An argument that unready actors wait for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Followed {
     last: Option<Located>,
     by: BTreeSet<ActorId>,
@@ -178,7 +179,7 @@ struct Followed {
 type Out = Vec<Effect>;
 
 /// The registry. See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Registry {
     actors: BTreeMap<ActorId, Actor>,
     leases: BTreeMap<LeaseId, Held>,

@@ -2,12 +2,13 @@
 
 use super::queue::Queue;
 use super::{MAX_DEPTH, Nanos, NodeId, SchedulingClass};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 /// One class.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Class {
     pub(super) spec: Arc<SchedulingClass>,
     pub(super) queue: Queue,
@@ -87,12 +88,14 @@ impl Class {
 const RECENT: usize = 8;
 
 /// All classes of an owner, each under a small number.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Classes {
     all: Vec<Class>,
     by_spec: BTreeMap<Arc<SchedulingClass>, usize>,
-    /// Holds the pointers, so that an address cannot come to mean another class.
+    /// Holds the pointers, so that an address cannot come to mean another class. A cache: no snapshot has it.
+    #[serde(skip)]
     recent: Vec<(Arc<SchedulingClass>, usize)>,
+    #[serde(skip)]
     oldest: usize,
 }
 

@@ -7,7 +7,7 @@ use crate::TaskErrorKind;
 use std::collections::VecDeque;
 
 /// A lease that is asked for or held.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Lease {
     pub(super) class: usize,
     /// The node that was asked last, or that granted it.
@@ -16,13 +16,13 @@ pub(super) struct Lease {
     pub(super) state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum State {
     Asked,
     Held(Held),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Held {
     /// In flight, in the order they were assigned.
     pub(super) tasks: VecDeque<TaskId>,

@@ -55,7 +55,7 @@ mod queue;
 mod tests;
 
 use super::group::Placed;
-use super::{MAX_HOPS, Policy, Refusal};
+use super::{Hybrid, MAX_HOPS, Policy, Refusal};
 use crate::member::ClusterView;
 use crate::{
     ByteSize, Epoch, GroupId, Incarnation, LeaseId, Machine, Nanos, NodeId, OwnerId, Resources, SchedulingClass,
@@ -64,6 +64,7 @@ use crate::{
 use class::{Class, Classes};
 use leasing::{Lease, State};
 use queue::{Entry, Place};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -83,7 +84,7 @@ pub const EXTRA_PERIOD: Nanos = Nanos::millis(10);
 const RETRY: Nanos = Nanos::millis(100);
 
 /// Times the owner chooses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DispatchSettings {
     /// How long an idle lease, or a request no longer needed, is kept. 5 ms.
     pub idle: Nanos,
@@ -210,7 +211,7 @@ pub enum Effect {
 
 type Out = Vec<Effect>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Timer {
     /// A lease by its counter.
     Idle(u64),
@@ -221,9 +222,12 @@ enum Timer {
     Missing(usize),
 }
 
-/// The scheduling of one owner's tasks. See the module's documentation.
+/// The scheduling of one owner's tasks. See the module's documentation. A snapshot of it says nothing of the policy: what
+/// is read back decides by [`Hybrid`] until it is [told](Dispatch::decide_by).
+#[derive(Serialize, Deserialize)]
 pub struct Dispatch {
     owner: OwnerId,
+    #[serde(skip, default = "hybrid")]
     policy: Arc<dyn Policy>,
     settings: DispatchSettings,
     seed: u64,
@@ -250,6 +254,10 @@ pub struct Dispatch {
     dead: BTreeMap<NodeId, Epoch>,
 }
 
+fn hybrid() -> Arc<dyn Policy> {
+    Arc::new(Hybrid)
+}
+
 impl Dispatch {
     /// An owner without tasks. `seed` breaks the policy's ties.
     pub fn new(owner: OwnerId, policy: Arc<dyn Policy>, settings: DispatchSettings, seed: u64) -> Self {
@@ -272,6 +280,11 @@ impl Dispatch {
             names: BTreeSet::new(),
             dead: BTreeMap::new(),
         }
+    }
+
+    /// Decides by this policy from now on: for what was read from a snapshot.
+    pub fn decide_by(&mut self, policy: Arc<dyn Policy>) {
+        self.policy = policy;
     }
 
     /// Tasks that wait for a lease.

@@ -2,13 +2,14 @@
 
 use super::{MAX_SKIPS, WINDOW};
 use crate::{ByteSize, NodeId, TaskId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Holes a queue may have beside as many as it has tasks.
 const SPARE_HOLES: usize = 64;
 
 /// Where a queued task is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) class: usize,
     pub(super) number: u64,
@@ -16,7 +17,7 @@ pub(super) struct Place {
 }
 
 /// One enqueue of one task. It is a hole unless the index has its number for its task.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) task: TaskId,
     pub(super) number: u64,
@@ -33,7 +34,7 @@ impl Entry {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Queue {
     entries: VecDeque<Entry>,
     /// Entries that are no holes.
