@@ -208,7 +208,7 @@ impl World {
                 self.deliver(*id, false);
                 self.deliver(*id, true);
             });
-            self.now = self.now + Nanos::millis(50);
+            self.now += Nanos::millis(50);
             self.tell_view();
             self.step(Event::Tick);
         }
@@ -273,7 +273,7 @@ proptest! {
                 Op::Kill(n) if ids.len() > 1 => w.kill(ids[n % ids.len()]),
                 Op::Add(cpus) => w.add(cpus),
                 Op::Time(millis) => {
-                    w.now = w.now + Nanos::millis(millis);
+                    w.now += Nanos::millis(millis);
                     w.step(Event::Tick);
                 }
                 _ => {}

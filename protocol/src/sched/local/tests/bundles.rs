@@ -190,7 +190,7 @@ proptest! {
         }
         let bundles: Vec<Bundle> = local.reserved().map(|(bundle, _)| bundle).collect();
         bundles.into_iter().for_each(|bundle| drop(step(&mut local, Event::Unreserve { bundle })));
-        while let Some(lease) = { let next = local.leases().next(); next } {
+        for lease in local.leases().collect::<Vec<_>>() {
             step(&mut local, Event::Return { lease });
         }
         prop_assert_eq!(local.used(), Resources::none());

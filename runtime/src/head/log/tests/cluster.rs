@@ -352,7 +352,7 @@ impl Node {
 
     /// Every third incarnation crashes.
     fn start(&mut self, lease: LeaseId, incarnation: u32) {
-        if lease.seq % 3 == 0 && incarnation < 3 {
+        if lease.seq.is_multiple_of(3) && incarnation < 3 {
             return self.say(Message::Actor(Word::Ended { lease, end: End::Crashed("it had to".to_owned()) }));
         }
         self.say(Message::Actor(Word::Started(lease)));
