@@ -42,7 +42,7 @@ impl Round {
             returns: 1,
             retries: Retries::default(),
             replay: Default::default(),
-            replicas: 1,
+            durability: mobula_protocol::Durability::default(),
             stream: None,
         };
         self.step(owner, Event::Submit(Arc::new(spec)));

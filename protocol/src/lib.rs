@@ -48,7 +48,7 @@ pub use map::Map;
 pub use message::{Credit, Located, Message, ResultPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
 pub use spec::{
-    Arg, INLINE_TOTAL, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError, TaskErrorKind,
-    TaskSpec, UnreconstructableReason,
+    Arg, Durability, INLINE_TOTAL, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError,
+    TaskErrorKind, TaskSpec, UnreconstructableReason,
 };
 pub use units::{ByteSize, Nanos, UnitError};

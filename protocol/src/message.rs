@@ -7,7 +7,7 @@ mod weight;
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
 use crate::{Attempt, Bundle, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
-use crate::{ByteSize, Nanos, Resources};
+use crate::{ByteSize, Durability, Nanos, Resources};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -230,13 +230,33 @@ pub enum Message {
     CopyEvicted(ObjectId),
     /// Owner to node: your copy is the primary one now, because the former one is lost: do not evict it.
     Promote(ObjectId),
-    /// Holder to owner: keep its value on so many nodes from now on.
-    ReplicateObject {
+    /// Holder to owner: this is what its value must outlive from now on.
+    Endure {
         /// The object.
         object: ObjectId,
-        /// How many nodes.
-        copies: u32,
+        /// What.
+        durability: Durability,
     },
+    /// Owner to node: write your copy to the folder outside the cluster.
+    Save(ObjectId),
+    /// Node to owner: it is there.
+    Saved {
+        /// The object.
+        object: ObjectId,
+        /// The size of its value.
+        size: ByteSize,
+    },
+    /// Node to owner: I cannot.
+    NotSaved(ObjectId),
+    /// Owner to node: read the value back from there, and keep it.
+    Load {
+        /// The object.
+        object: ObjectId,
+        /// The size of its value.
+        size: ByteSize,
+    },
+    /// Node to owner: I cannot.
+    NotLoaded(ObjectId),
     /// Owner to node: fetch a copy, and keep it.
     Replicate(ObjectId),
     /// Node to owner: I cannot, now or ever.
@@ -304,7 +324,12 @@ impl Message {
             Self::CopyRemoved(_) => "CopyRemoved",
             Self::CopyEvicted(_) => "CopyEvicted",
             Self::Promote(_) => "Promote",
-            Self::ReplicateObject { .. } => "ReplicateObject",
+            Self::Endure { .. } => "Endure",
+            Self::Save(_) => "Save",
+            Self::Saved { .. } => "Saved",
+            Self::NotSaved(_) => "NotSaved",
+            Self::Load { .. } => "Load",
+            Self::NotLoaded(_) => "NotLoaded",
             Self::Replicate(_) => "Replicate",
             Self::ReplicaRefused(_) => "ReplicaRefused",
             Self::Free(_) => "Free",

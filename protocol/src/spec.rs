@@ -117,6 +117,22 @@ pub enum Replay {
     Accept,
 }
 
+/// How a value outlives the node it is on. What lineage can do is always tried last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durability {
+    /// On how many nodes it is kept, if it is in a store at all; 0 counts as 1.
+    pub replicas: u32,
+    /// Whether it is written to the folder outside the cluster that all nodes share.
+    pub persisted: bool,
+}
+
+impl Default for Durability {
+    /// One copy, and lineage.
+    fn default() -> Self {
+        Self { replicas: 1, persisted: false }
+    }
+}
+
 /// How a generator streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Streaming {
@@ -143,8 +159,8 @@ pub struct TaskSpec {
     pub retries: Retries,
     /// Whether it may return something else when it runs again.
     pub replay: Replay,
-    /// On how many nodes each of its results is kept, if it is in a store at all; 0 counts as 1.
-    pub replicas: u32,
+    /// How its results outlive the nodes they are on.
+    pub durability: Durability,
     /// Whether it is a generator: then `returns` is zero, and each item it yields is an object, numbered from 0.
     pub stream: Option<Streaming>,
 }

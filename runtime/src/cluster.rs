@@ -47,6 +47,8 @@ pub struct EmbeddedNode {
     pub spill: Vec<String>,
     /// Free-form properties.
     pub labels: Labels,
+    /// See [`NodeSettings::persist`].
+    pub persist: Option<String>,
     /// See [`NodeSettings::policy`].
     pub policy: SharedPolicy,
 }
@@ -54,9 +56,9 @@ pub struct EmbeddedNode {
 impl EmbeddedNode {
     /// A node with some cpus and a store of 256 MiB.
     pub fn new(name: &str, cpus: u64) -> Self {
-        let NodeSettings { store, memory_policy, spill, policy, .. } = NodeSettings::default();
+        let NodeSettings { store, memory_policy, spill, persist, policy, .. } = NodeSettings::default();
         let (name, resources, labels) = (name.to_owned(), Resources::cpus(cpus), Labels::new());
-        Self { name, resources, store, memory_policy, spill, labels, policy }
+        Self { name, resources, store, memory_policy, spill, labels, persist, policy }
     }
 
     /// The same with a store of so many bytes.
@@ -110,6 +112,7 @@ impl Embedded {
             store: node.store,
             memory_policy: node.memory_policy,
             spill: node.spill.clone(),
+            persist: node.persist.clone(),
             policy: node.policy.clone(),
             ..NodeSettings::default()
         };

@@ -14,6 +14,7 @@ mod head;
 mod local;
 mod node;
 mod objects;
+mod persist;
 mod settings;
 mod spill;
 mod warm;
@@ -38,8 +39,8 @@ pub use mobula_protocol::job::{JobError, JobId, JobInfo, JobStatus};
 pub use mobula_protocol::owner::Counters;
 pub use mobula_protocol::sched::{Candidate, Policy, Request, SharedPolicy, Strategy, UnknownPolicy};
 pub use mobula_protocol::{
-    Amount, ByteSize, ClusterId, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId, Placement, Replay,
-    Resources, Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
+    Amount, ByteSize, ClusterId, Durability, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId,
+    Placement, Replay, Resources, Retries, TaskErrorKind, TaskId, UnreconstructableReason, Violation,
 };
 pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
 pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
@@ -75,10 +76,12 @@ pub const PROBES: &[&str] = &[
     "group",
     "joined",
     "lease-end",
+    "load",
     "log-failed",
     "misaddressed",
     "missed",
     "no-room",
+    "persisted",
     "put",
     "recv",
     "ref+",
@@ -97,7 +100,9 @@ pub const PROBES: &[&str] = &[
     "undelivered",
     "ungroup",
     "replica-failed",
-    "replicas",
+    "endure",
+    "loaded",
+    "saved",
     "transfer.redirected",
     "transfer.refused",
     "transfer.relayed",

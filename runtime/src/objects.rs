@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::api::{Placed, gone, value_hash};
 use crate::node::Input;
+use crate::persist::PersistFolder;
 use crate::settings::NodeSettings;
 use crate::spill::{SpillDisk, SpilledObject};
 use crate::warm::Warming;
@@ -30,6 +31,8 @@ pub struct Objects {
     warming: Warming,
     /// Where what does not fit goes.
     pub(crate) spill: SpillDisk,
+    /// Where what is to outlive all nodes goes.
+    pub(crate) persist: PersistFolder,
 }
 
 impl Objects {
@@ -55,6 +58,7 @@ impl Objects {
             grace: settings.store_grace,
             warming,
             spill: SpillDisk::new(env, &settings.spill),
+            persist: PersistFolder::new(env, settings.persist.clone()),
         })
     }
 
@@ -164,6 +168,20 @@ impl Objects {
         let view = view.map_err(|why| Error::new(TaskErrorKind::StoreFull, why.to_string()))?;
         let _ = self.inbox.send(Input::Sealed { object, size });
         Ok(Placed { place: ResultPlace::Stored(size), hash: value_hash(&view), stored: true })
+    }
+
+    /// Puts the bytes of a value that was made before into the store as the primary copy. Nothing if it is there.
+    ///
+    /// # Errors
+    /// As [`Objects::place`].
+    pub(crate) async fn readmit(&self, env: &Env, object: ObjectId, bytes: &[u8]) -> Result<(), Error> {
+        let size = ByteSize(bytes.len() as u64);
+        let Some(mut region) = self.reserve(env, object, size).await? else { return Ok(()) };
+        region.as_mut_slice().copy_from_slice(bytes);
+        let sealed = self.table().seal(env.now(), object, region);
+        sealed.map_err(|why| Error::new(TaskErrorKind::StoreFull, why.to_string()))?;
+        let _ = self.inbox.send(Input::Sealed { object, size });
+        Ok(())
     }
 
     fn hash_of(&self, now: Nanos, object: ObjectId) -> Option<u64> {

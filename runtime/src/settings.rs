@@ -36,6 +36,9 @@ pub struct NodeSettings {
     /// Bytes of finished tasks' specifications that are kept to rebuild lost values. What is beyond it fails with the
     /// reason `LINEAGE_EVICTED` when it is lost.
     pub lineage: ByteSize,
+    /// The folder for values that are to outlive all nodes: a path that every node of the cluster can write and read,
+    /// such as one of a network file system. With none, nothing can be persisted.
+    pub persist: Option<String>,
     /// Where this node's own tasks go, and where it sends requests that it has no room for.
     pub policy: SharedPolicy,
     /// Port of its rpc service; 0 for any free one.
@@ -56,6 +59,7 @@ impl Default for NodeSettings {
             relay_from: mobula_protocol::transfer::RELAYED,
             head_grace: Nanos::secs(10),
             lineage: DEFAULT_LINEAGE_LIMIT,
+            persist: None,
             policy: SharedPolicy::default(),
             port: 0,
         }

@@ -20,8 +20,8 @@ pub const EXCHANGE: &str = "Exchange";
 /// Method name of nothing to [`MemoryReport`](crate::MemoryReport): for people, from any process.
 pub const MEMORY: &str = "Memory";
 
-/// Method name of a [`TaskId`] to what the node knows of what the task waits for, or of none to everything that waits there, a
-/// text a fact: for people.
+/// Method name of a [`TaskId`] to what the node knows of what the task waits for, or of none to everything that waits
+/// there, a text a fact: for people.
 pub const WHY: &str = "Why";
 
 /// Method name of a job's name, or of none for all without their logs, to a list of

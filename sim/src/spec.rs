@@ -61,6 +61,8 @@ pub struct ClusterSettings {
     pub memory_policy: MemoryPolicy,
     /// Directories for spilled objects, on each node's disk; with none, nothing is spilled.
     pub spill: Vec<String>,
+    /// The folder for persisted values, outside the cluster.
+    pub persist: Option<String>,
     /// Where tasks and actors go.
     pub policy: SharedPolicy,
 }
@@ -203,6 +205,7 @@ impl ClusterSettings {
             inline: self.inline,
             store_grace: self.store_grace,
             lineage: self.lineage,
+            persist: self.persist.clone(),
             policy: self.policy.clone(),
             relay_from: self.relay_from,
             head_grace: self.head_grace,
@@ -240,6 +243,7 @@ impl Default for ClusterSettings {
             driver_store: node.store,
             memory_policy: node.memory_policy,
             spill: node.spill,
+            persist: node.persist,
             policy: node.policy,
         }
     }

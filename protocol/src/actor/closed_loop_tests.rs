@@ -106,7 +106,7 @@ fn spec(id: TaskId, placement: Placement) -> TaskSpec {
         returns: 1,
         retries,
         replay: Replay::Accept,
-        replicas: 1,
+        durability: crate::Durability::default(),
         stream: None,
     }
 }

@@ -56,7 +56,12 @@ impl Message {
             | Self::CopyRemoved(_)
             | Self::CopyEvicted(_)
             | Self::Promote(_)
-            | Self::ReplicateObject { .. }
+            | Self::Endure { .. }
+            | Self::Save(_)
+            | Self::Saved { .. }
+            | Self::NotSaved(_)
+            | Self::Load { .. }
+            | Self::NotLoaded(_)
             | Self::Replicate(_)
             | Self::ReplicaRefused(_)
             | Self::BorrowAdd { .. }

@@ -82,10 +82,11 @@ impl Owner {
 
     /// Frees a copy that is not of the accepted value, unless the node has one of that too: a store knows objects by
     /// name, not by attempt.
-    pub(super) fn discard_copy(&self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
+    pub(super) fn discard_copy(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
         let superseded = self.directory.copies(object).binary_search(&at).is_err();
         if superseded || crate::planted!("owner-frees-good-copies") {
             free(at, object, out);
+            self.replicas.discarded(object, at);
         }
     }
 
@@ -126,6 +127,10 @@ impl Owner {
             self.idle.push(object);
         }
         match (self.directory.state(object), &result.place) {
+            // The version that was accepted is outside the cluster, and is about to be read back if somebody wants it.
+            (Located::Pending, _) if entry.differs(&result) && self.persisted.holds(object) => {
+                self.refuse(from, object, result, out);
+            }
             (Located::Pending, _) if entry.differs(&result) && spec.replay == Replay::Strict => {
                 let (label, before, now) = (&spec.label, entry.hash.unwrap_or_default(), result.hash);
                 let message =
@@ -146,7 +151,7 @@ impl Owner {
                 if size == new && entry.hash == Some(result.hash) =>
             {
                 self.directory.copy_added(object, from, *new, &mut self.news);
-                self.replicas.touch(object);
+                self.copies_changed(object);
                 self.tell(out);
                 self.refuse(from, object, result, out);
             }

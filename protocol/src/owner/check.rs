@@ -17,7 +17,8 @@ impl Owner {
         let idle = told && self.agenda.is_empty() && self.idle.is_empty();
         Violation::unless(idle, "a step leaves nothing to do", String::new)?;
         self.replicas.check(|object| self.directory.state(object))?;
-        let rest = self.replicas.is_at_rest();
+        self.persisted.check(|object| self.directory.state(object))?;
+        let rest = self.replicas.is_at_rest() && self.persisted.is_at_rest();
         Violation::unless(rest, "a step leaves nothing to repair", String::new)?;
         let uses = self.count_uses();
         for (id, object) in &self.objects {

@@ -72,7 +72,7 @@ impl Owner {
             .get(&object)
             .is_some_and(|entry| entry.in_scope() || (entry.origin != Origin::Task && entry.lineage > 0));
         let added = if wanted { self.directory.copy_added(object, at, size, &mut self.news) } else { Added::Refused };
-        self.replicas.touch(object);
+        self.copies_changed(object);
         match added {
             Added::Further => self.tell(out),
             Added::Found => {
@@ -86,7 +86,7 @@ impl Owner {
 
     pub(super) fn copy_removed(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
         let gone = self.directory.copy_removed(object, at, &mut self.news);
-        self.replicas.touch(object);
+        self.copies_changed(object);
         self.tell(out);
         if gone == Gone::Last {
             self.lost(object, out);
@@ -188,6 +188,9 @@ impl Owner {
             self.item_removed(id);
         }
         self.replicas.forget(id);
+        if self.persisted.forget(id) {
+            out.push(Effect::Erase(id));
+        }
         for at in self.directory.forget(id) {
             free(at, id, out);
         }
@@ -200,7 +203,7 @@ impl Owner {
         for at in self.directory.drop_copies(id, &mut self.news) {
             free(at, id, out);
         }
-        self.replicas.touch(id);
+        self.copies_changed(id);
         self.tell(out);
         let contained = self.objects.get_mut(&id).map(|object| std::mem::take(&mut object.contains));
         self.let_go(contained.unwrap_or_default(), out);

@@ -50,9 +50,11 @@
 //! its last copy is lost, and what is rebuilt from it fails with the same reason, naming it as the cause. Its value,
 //! like a put's, then stays for as long as other lineage needs it. (Ray drops half of the lineage at once, silently.)
 //!
-//! # Replicas
-//! An object is kept on several nodes if the application says so ([`Event::Replicate`], [`TaskSpec::replicas`]), and copied
-//! again when one of them is lost: see `replicas.rs`.
+//! # Durability
+//! What an object outlives is the application's choice ([`Event::Endure`], [`crate::TaskSpec::durability`]): its task
+//! is run again (lineage, the default); or it is kept on several nodes, and copied again when one of them is lost
+//! (`replicas.rs`); or it is written to a folder outside the cluster, and read back when no copy is left
+//! (`persisted.rs`).
 //!
 //! # Waiting in this process
 //! The application's own gets of its own objects do not subscribe like another process: an [`Event::Await`] is answered
@@ -95,8 +97,8 @@
 //!   registration too many or too few; the receiver's death, or `Freed`, ends it.
 //!
 //! # Actor calls
-//! A call of an actor's method is a task whose slots [`crate::actor::Callers`] hands out, in the order of the calls. What
-//! the death of a node means for it, the head decides (the actor may be back): `NodeDied` leaves it alone, and
+//! A call of an actor's method is a task whose slots [`crate::actor::Callers`] hands out, in the order of the calls.
+//! What the death of a node means for it, the head decides (the actor may be back): `NodeDied` leaves it alone, and
 //! [`Event::CallLost`] ends the attempt.
 //!
 //! # Must not happen
@@ -108,6 +110,7 @@ mod calls;
 mod check;
 mod lifetime;
 mod lineage;
+mod persisted;
 mod recovery;
 mod replicas;
 mod streams;
@@ -120,8 +123,12 @@ pub(crate) use attempts::spend;
 pub use types::{Counters, Effect, Event, Token};
 
 use crate::directory::{Directory, Notify};
-use crate::{ByteSize, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskError, TaskId, Violation};
+use crate::{
+    ByteSize, Durability, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskError, TaskId,
+    Violation,
+};
 use lineage::Lineage;
+use persisted::Persisted;
 use replicas::{Replicas, Step};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -142,6 +149,7 @@ pub struct Owner {
     foreign: BTreeMap<ObjectId, Foreign>,
     lineage: Lineage,
     replicas: Replicas,
+    persisted: Persisted,
     /// Waiting tasks by the argument they wait for.
     waiting: BTreeMap<ObjectId, BTreeSet<TaskId>>,
     /// Counters by label; a task keeps the index.
@@ -172,6 +180,7 @@ impl Owner {
             foreign: BTreeMap::new(),
             lineage: Lineage::new(DEFAULT_LINEAGE_LIMIT),
             replicas: Replicas::new(me),
+            persisted: Persisted::default(),
             waiting: BTreeMap::new(),
             counters: Vec::new(),
             labels: BTreeMap::new(),
@@ -246,7 +255,10 @@ impl Owner {
                 Located::Failed(error) => format!("failed: {:?}", error.kind),
             };
             let borrowed = &object.borrowed;
-            let missing = self.replicas.missing(id).map_or_else(String::new, |missing| format!(", {missing}"));
+            let missing = self
+                .replicas
+                .missing(id, self.directory.state(id))
+                .map_or_else(String::new, |missing| format!(", {missing}"));
             Some(format!(
                 "{id} {place}{missing}; local {local}, arguments {submitted}, inside {contained}, lineage {lineage}, borrowed {borrowed:?}"
             ))
@@ -289,15 +301,44 @@ impl Owner {
         self.replicas.takers()
     }
 
-    /// What objects lack of the replicas they are to have, for people.
-    pub fn unreplicated(&self) -> Vec<String> {
-        self.replicas.all_missing()
+    /// What objects lack of the durability they are to have, for people.
+    pub fn not_durable(&self) -> Vec<String> {
+        let located = |object| self.directory.state(object);
+        self.replicas.all_missing(located).into_iter().chain(self.persisted.unsaved(located)).collect()
     }
 
-    /// The application wants this object on so many nodes.
-    fn replicate(&mut self, object: ObjectId, copies: u32) {
+    fn endure(&mut self, object: ObjectId, durability: Durability) {
         if self.objects.contains_key(&object) {
-            self.replicas.want(object, copies);
+            self.make_durable(object, durability);
+        }
+    }
+
+    /// An object of ours is to outlive more than one node.
+    fn make_durable(&mut self, object: ObjectId, durability: Durability) {
+        self.replicas.want(object, durability.replicas);
+        if durability.persisted {
+            self.persisted.want(object);
+        }
+    }
+
+    fn copies_changed(&mut self, object: ObjectId) {
+        self.replicas.touch(object);
+        self.persisted.touch(object);
+    }
+
+    /// What was written for an object that is gone by now must not stay.
+    fn saved(&mut self, object: ObjectId, by: Incarnation, size: ByteSize, out: &mut Vec<Effect>) {
+        match self.persisted.saved(object, by, size) {
+            true if matches!(self.directory.state(object), Located::Pending) => self.lost(object, out),
+            true => {}
+            false => out.push(Effect::Erase(object)),
+        }
+    }
+
+    /// What was written cannot be read: whoever wants the object is served by lineage, or told why not.
+    fn not_loaded(&mut self, object: ObjectId, by: Incarnation, out: &mut Vec<Effect>) {
+        if self.persisted.not_loaded(object, by) {
+            self.want(object, out);
         }
     }
 
@@ -307,8 +348,9 @@ impl Owner {
 
     /// Copies of replicated objects were lost or made in this step, or nodes came and went.
     fn repair(&mut self, out: &mut Vec<Effect>) {
-        if self.replicas.is_at_rest() {
-            return;
+        for object in self.persisted.take_touched() {
+            let at = self.persisted.next(object, self.directory.state(object), self.directory.primary(object));
+            out.extend(at.map(|at| Effect::Save { at, object }));
         }
         for object in self.replicas.take_touched() {
             let steps = self.replicas.repair(object, self.directory.state(object), self.directory.primary(object));
@@ -355,7 +397,7 @@ impl Owner {
             ResultPlace::Inline(bytes) => self.resolve(object, Located::Inline(bytes), out),
             ResultPlace::Stored(size) => {
                 self.directory.stored(object, size, at, &mut self.news);
-                self.replicas.touch(object);
+                self.copies_changed(object);
                 self.tell(out);
             }
         }
@@ -366,7 +408,7 @@ impl Owner {
         for at in self.directory.set(object, located, &mut self.news) {
             free(at, object, out);
         }
-        self.replicas.touch(object);
+        self.copies_changed(object);
         self.tell(out);
     }
 
@@ -385,6 +427,8 @@ impl Owner {
         let lost = if keeps { Vec::new() } else { self.directory.node_died(dead, &mut self.news) };
         self.tell(out);
         self.replicas.node_died(dead);
+        let unread = self.persisted.node_died(dead);
+        self.agenda.extend(unread.into_iter().map(Agenda::Want));
         self.end_attempts_on(dead, out);
         self.forget_borrower(dead);
         self.owner_died(dead, out);
@@ -429,7 +473,10 @@ impl Machine for Owner {
             Event::Cancel { object, recursive } => self.cancel(object.task, recursive, out),
             Event::GroupRemoved(group) => self.group_removed(group, out),
             Event::Free(object) => self.free_by_hand(object, out),
-            Event::Replicate { object, copies } => self.replicate(object, copies),
+            Event::Endure { object, durability } => self.endure(object, durability),
+            Event::Saved { object, by, size } => self.saved(object, by, size, out),
+            Event::NotSaved { object, by } => self.persisted.not_saved(object, by),
+            Event::NotLoaded { object, by } => self.not_loaded(object, by, out),
             Event::ReplicaRefused { object, by } => self.replicas.refused(object, by),
             Event::Nodes(nodes) => self.nodes_changed(nodes),
             Event::WatchScope(object) => {

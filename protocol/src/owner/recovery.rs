@@ -23,6 +23,12 @@ impl Owner {
         {
             return;
         }
+        if self.persisted.contains(object) {
+            let at = self.replicas.any(object).unwrap_or(self.me);
+            if let Some(load) = self.persisted.load(object, at) {
+                return out.extend(load.map(|size| Effect::Load { at, object, size }));
+            }
+        }
         match self.tasks.get(&object.task).map(|task| task.stage) {
             Some(Stage::Finished) => self.rebuild(object, out),
             // What is pending makes it, unless a generator is past it already.

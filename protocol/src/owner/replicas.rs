@@ -1,10 +1,10 @@
 //! Values that are kept on several nodes: whom to ask for a copy, and when.
 //!
-//! An object with `k` replicas has `k` *kept* copies, each on another node, as long as there are so many nodes that take
-//! copies: those that offer resources, live and do not drain. A copy on the owner's own node counts in any case: without its owner
-//! the object is lost. A kept copy is one whose node was told
-//! to keep it ([`Effect::Promote`](super::Effect::Promote)): it may be spilled, and is never dropped to make room. A node
-//! that fetched a copy for a reader may drop it at any time, so it does not count until it was told.
+//! An object with `k` replicas has `k` *kept* copies, each on another node, as long as there are so many nodes that
+//! take copies: those that offer resources, live and do not drain. A copy on the owner's own node counts in any case:
+//! without its owner the object is lost. A kept copy is one whose node was told to keep it
+//! ([`Effect::Promote`](super::Effect::Promote)): it may be spilled, and is never dropped to make room. A node that
+//! fetched a copy for a reader may drop it at any time, so it does not count until it was told.
 //!
 //! # Repair
 //! After each change of an object's copies, and of the nodes:
@@ -14,13 +14,13 @@
 //!    ([`Effect::Replicate`](super::Effect::Replicate)), and are waited for: each fetches when it has room, and reports
 //!    the copy, or says that it never can, and another node is asked.
 //!
-//! Which node is asked is decided by the highest hash of (object, node) (rendezvous hashing, Thaler and Ravishankar 1998):
-//! copies spread evenly, and the owner remembers nothing for it.
+//! Which node is asked is decided by the highest hash of (object, node) (rendezvous hashing, Thaler and Ravishankar
+//! 1998): copies spread evenly, and the owner remembers nothing for it.
 //!
 //! # What must NOT happen
-//! A node asked twice at the same time; more nodes asked than copies are missing. An object whose copies are all gone is
-//! lost as any other, and copied again when it has been rebuilt; a node that was asked for a copy just then wants it like
-//! any reader. Inline values live with their owner and have no copies.
+//! A node asked twice at the same time; more nodes asked than copies are missing. An object whose copies are all gone
+//! is lost as any other, and copied again when it has been rebuilt; a node that was asked for a copy just then wants it
+//! like any reader. Inline values live with their owner and have no copies.
 //!
 //! Ray has nothing like this: what a node held is lost with it, or made again.
 
@@ -89,6 +89,11 @@ impl Replicas {
         &self.nodes
     }
 
+    /// A node that takes copies, another one for each object; none if there is none.
+    pub fn any(&self, object: ObjectId) -> Option<Incarnation> {
+        self.nodes.iter().max_by_key(|at| (score(object, **at), **at)).copied()
+    }
+
     /// These nodes take copies now.
     pub fn nodes(&mut self, nodes: BTreeSet<Incarnation>) {
         if self.nodes != nodes {
@@ -105,6 +110,14 @@ impl Replicas {
             if entry.asked.remove(&dead) | entry.kept.remove(&dead) {
                 self.touched.insert(*object);
             }
+        }
+    }
+
+    /// A node is told to free a copy that is not of the accepted value. If it was asked for one, it took that for the
+    /// answer: it is asked again, and reads this after it has freed the other.
+    pub fn discarded(&mut self, object: ObjectId, at: Incarnation) {
+        if self.objects.get_mut(&object).is_some_and(|entry| entry.asked.remove(&at)) {
+            self.touched.insert(object);
         }
     }
 
@@ -163,18 +176,18 @@ impl Replicas {
         steps
     }
 
-    /// What is missing of an object, for people; none if nothing is.
-    pub fn missing(&self, object: ObjectId) -> Option<String> {
+    /// What is missing of an object, for people; none if nothing is, or it has no copies to count.
+    pub fn missing(&self, object: ObjectId, located: &Located) -> Option<String> {
         let Replicated { wanted, kept, asked, .. } = self.objects.get(&object)?;
-        (kept.len() < *wanted).then(|| match asked.len() {
+        (matches!(located, Located::Stored { .. }) && kept.len() < *wanted).then(|| match asked.len() {
             0 => format!("{} of {wanted} replicas, no other node can take one", kept.len()),
             _ => format!("{} of {wanted} replicas, waits for {asked:?}", kept.len()),
         })
     }
 
     /// [`Replicas::missing`] of all objects.
-    pub fn all_missing(&self) -> Vec<String> {
-        let line = |object: &ObjectId| Some(format!("{object} has {}", self.missing(*object)?));
+    pub fn all_missing<'a>(&self, located: impl Fn(ObjectId) -> &'a Located) -> Vec<String> {
+        let line = |object: &ObjectId| Some(format!("{object} has {}", self.missing(*object, located(*object))?));
         self.objects.keys().filter_map(line).collect()
     }
 

@@ -124,7 +124,7 @@ impl Owner {
             stream.made += 1;
             stream.live.insert(index);
             self.objects.insert(object, Object { local: 1, item: true, ..Object::default() });
-            self.replicas.want(object, spec.replicas);
+            self.make_durable(object, spec.durability);
         }
         self.started(id, attempt);
         if new && !wanted {

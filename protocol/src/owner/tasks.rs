@@ -18,7 +18,7 @@ impl Owner {
         let id = spec.id;
         for index in 0..spec.returns {
             self.objects.insert(id.result(index), Object { local: 1, ..Object::default() });
-            self.replicas.want(id.result(index), spec.replicas);
+            self.make_durable(id.result(index), spec.durability);
         }
         let task = Task {
             stage: Stage::Waiting,

@@ -1,7 +1,10 @@
 //! Events, effects and records of the owner.
 
 use super::streams::Stream;
-use crate::{Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace, SchedulingClass};
+use crate::{
+    Attempt, ByteSize, Credit, Durability, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace,
+    SchedulingClass,
+};
 use crate::{GroupId, TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,12 +181,35 @@ pub enum Event {
     GroupRemoved(GroupId),
     /// The application frees the value by hand.
     Free(ObjectId),
-    /// The application, here or elsewhere, wants the value of an object of ours to be on so many nodes, from now on.
-    Replicate {
+    /// The application, here or elsewhere, chooses what the value of an object of ours outlives, from now on.
+    Endure {
         /// The object.
         object: ObjectId,
-        /// How many nodes; one is what every object has.
-        copies: u32,
+        /// What.
+        durability: Durability,
+    },
+    /// A node wrote a value to the folder outside the cluster.
+    Saved {
+        /// The object.
+        object: ObjectId,
+        /// The node.
+        by: Incarnation,
+        /// The size of its value.
+        size: ByteSize,
+    },
+    /// A node that was asked to cannot.
+    NotSaved {
+        /// The object.
+        object: ObjectId,
+        /// The node.
+        by: Incarnation,
+    },
+    /// A node cannot read back what was written there.
+    NotLoaded {
+        /// The object.
+        object: ObjectId,
+        /// The node.
+        by: Incarnation,
     },
     /// A node that was asked for a copy can never hold one.
     ReplicaRefused {
@@ -317,6 +343,24 @@ pub enum Effect {
         /// The object.
         object: ObjectId,
     },
+    /// To a node: write the value of your copy to the folder outside the cluster.
+    Save {
+        /// The node.
+        at: Incarnation,
+        /// The object.
+        object: ObjectId,
+    },
+    /// To a node: read the value back from there. Answered by [`Event::CopyAdded`] or [`Event::NotLoaded`].
+    Load {
+        /// The node.
+        at: Incarnation,
+        /// The object.
+        object: ObjectId,
+        /// The size of its value.
+        size: ByteSize,
+    },
+    /// To this process's node: remove what may be there of an object.
+    Erase(ObjectId),
     /// To a node: drop these copies.
     Free {
         /// The node.

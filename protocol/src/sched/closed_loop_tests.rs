@@ -193,7 +193,7 @@ impl World {
                         returns,
                         retries: Retries::default(),
                         replay: Replay::Strict,
-                        replicas: 1,
+                        durability: crate::Durability::default(),
                         stream: None,
                     };
                     let (attempt, spec) = (owned.attempt, Arc::new(spec));

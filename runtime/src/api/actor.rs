@@ -9,7 +9,8 @@ use super::{Input, Outputs};
 use crate::Error;
 use crate::node::ActorInput;
 use mobula_protocol::actor::{ActorId, ActorOptions};
-use mobula_protocol::{FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, TaskErrorKind, TaskSpec};
+use mobula_protocol::{Durability, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass};
+use mobula_protocol::{TaskErrorKind, TaskSpec};
 use mobula_store::codec::Encoded;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
@@ -362,7 +363,7 @@ impl<T> ActorCall<T> {
             returns: 1,
             retries: self.retries,
             replay: Replay::Accept,
-            replicas: 1,
+            durability: Durability::default(),
             stream: None,
         };
         spec.within_limits()?;

@@ -8,7 +8,7 @@ use super::reference::ObjectRef;
 use crate::node::{ActorInput, KnownReply};
 use crate::{Error, Result};
 use mobula_protocol::actor::{ActorDeath, ActorId, ActorName, ActorOptions, ActorSpec, Known, Place};
-use mobula_protocol::{Labels, Nanos, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
+use mobula_protocol::{Durability, Labels, Nanos, Placement, Replay, Resources, Retries, TaskErrorKind, TaskSpec};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -194,7 +194,7 @@ impl<T: ActorType> ActorInit<T> {
             returns: 0,
             retries: Retries::default(),
             replay: Replay::Accept,
-            replicas: 1,
+            durability: Durability::default(),
             stream: None,
         };
         task.within_limits()?;

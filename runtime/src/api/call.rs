@@ -6,7 +6,7 @@ use super::function::encoded;
 use super::keeper::Submission;
 use super::reference::ObjectRef;
 use crate::Error;
-use mobula_protocol::{FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
+use mobula_protocol::{Durability, FunctionId, Labels, Placement, Replay, Resources, Retries, SchedulingClass, Share};
 use mobula_protocol::{Streaming, TaskId, TaskSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ pub struct TaskCall<R> {
     share: Option<Share>,
     retries: Retries,
     replay: Replay,
-    pub(super) replicas: u32,
+    pub(super) durability: Durability,
     returns: u32,
     /// For generators: how many items may exist that nobody has taken.
     pub(super) ahead: Option<u32>,
@@ -74,7 +74,7 @@ impl<R> TaskCall<R> {
             share: None,
             retries: Retries::default(),
             replay: Replay::Strict,
-            replicas: 1,
+            durability: Durability::default(),
             returns: 1,
             ahead: None,
             result: PhantomData,
@@ -195,9 +195,9 @@ impl<R> TaskCall<R> {
         let (args, held) = self.args.hand_over(context)?;
         let (function, returns) = (self.function.to_owned(), self.returns);
         let (resources, placement, share) = (self.resources, self.placement, self.share);
-        let (retries, replay, replicas) = (self.retries, self.replay, self.replicas);
+        let (retries, replay, durability) = (self.retries, self.replay, self.durability);
         let task =
-            Submission { label, function, args, resources, placement, share, retries, replay, replicas, returns };
+            Submission { label, function, args, resources, placement, share, retries, replay, durability, returns };
         Ok((task, held))
     }
 
@@ -206,8 +206,9 @@ impl<R> TaskCall<R> {
         let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
         let (args, held) = self.args.finish(context)?;
-        let (retries, replay, replicas) = (self.retries, self.replay, self.replicas);
-        let spec = |id| TaskSpec { id, label, class, args, returns, retries, replay, replicas, stream };
+        let (retries, replay, durability) = (self.retries, self.replay, self.durability);
+        context.persistable(durability)?;
+        let spec = |id| TaskSpec { id, label, class, args, returns, retries, replay, durability, stream };
         let id = context.submit(spec)?;
         drop(held);
         Ok(id)

@@ -276,13 +276,19 @@ impl Context {
     /// | --- | --- |
     /// | waiting or queued | it never starts |
     /// | running, `async` | it ends at the `await` it is at, or the next one; its cpu is free then |
-    /// | running, otherwise | it runs to its end unless it asks [`Context::is_cancelled`]; what it returns is dropped |
+    /// | running, a generator | it ends with the item it is making; its cpu is given to others at once |
+    /// | running, otherwise | its function runs to its end, and keeps its cpu, unless it asks [`Context::is_cancelled`] |
+    /// | a call of an actor | not begun: it never does; begun: as a function that does not await, and the actor lives on |
     /// | finished | nothing happens, also to tasks that it submitted and that still run |
     ///
-    /// Unless it had finished, its results are `Cancelled` errors from then on, and it is not run again, whatever its
-    /// budgets. Cancelling twice is cancelling once. What a cancelled attempt submits later is cancelled too.
+    /// Unless it had finished, its results are `Cancelled` errors from the moment its owner reads this, whatever the
+    /// attempt still does, what that returns is dropped, and it is not run again, whatever its budgets. Cancelling twice is
+    /// cancelling once. What a cancelled attempt submits later is cancelled too.
     ///
-    /// (Ray: `ray.cancel(ref, recursive=True)`. There is no `force`: workers are threads, which nobody can end.)
+    /// What is forced is the result, in every case: nobody waits for a function that does not end. What cannot be forced
+    /// is the end of a function that does not await: tasks run on threads of their node, and nobody can end a thread. Its
+    /// cpu comes back when it returns or with its node. (Ray: `ray.cancel(ref, recursive=True)`; its `force=True` kills the
+    /// worker process, and what else that process held.)
     ///
     /// # Errors
     /// When the runtime is shut down.

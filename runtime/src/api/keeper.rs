@@ -6,7 +6,8 @@ use super::reference::ObjectRef;
 use crate::Result;
 use bytes::Bytes;
 use mobula_macros::actor;
-use mobula_protocol::{Arg, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, Share, TaskSpec};
+use mobula_protocol::TaskSpec;
+use mobula_protocol::{Arg, Durability, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass, Share};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub struct Submission {
     pub(super) share: Option<Share>,
     pub(super) retries: Retries,
     pub(super) replay: Replay,
-    pub(super) replicas: u32,
+    pub(super) durability: Durability,
     pub(super) returns: u32,
 }
 
@@ -55,6 +56,7 @@ impl Keeper {
         }
         // Not a child of this call: it is the job's.
         let context = context.detached_from_task();
+        context.persistable(task.durability)?;
         let returns = task.returns;
         let id = context.submit(|id| TaskSpec {
             id,
@@ -69,7 +71,7 @@ impl Keeper {
             returns,
             retries: task.retries,
             replay: task.replay,
-            replicas: task.replicas,
+            durability: task.durability,
             stream: None,
         })?;
         let results: Vec<ObjectRef<()>> =

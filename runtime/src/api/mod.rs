@@ -5,6 +5,7 @@ mod actor_init;
 mod arguments;
 mod call;
 mod context;
+mod durability;
 mod function;
 mod group;
 mod job;
@@ -12,7 +13,6 @@ mod keeper;
 mod memory;
 mod ready;
 mod reference;
-mod replicas;
 mod stream;
 mod why;
 

@@ -28,8 +28,8 @@ impl Context {
     /// which arguments. Nothing if the task is over or was never submitted.
     ///
     /// # Errors
-    /// `OwnerDied` if the task's owner is not alive: then nobody waits for it. `GetTimeout` if its owner did not answer (of
-    /// another node that is one of the facts); `Disconnected` when the runtime is shut down.
+    /// `OwnerDied` if the task's owner is not alive: then nobody waits for it. `GetTimeout` if its owner did not answer
+    /// (of another node that is one of the facts); `Disconnected` when the runtime is shut down.
     pub async fn why_task(&self, task: TaskId) -> Result<Vec<Fact>, Error> {
         let members = self.members().await?;
         if members.iter().all(|member| member.incarnation != task.owner) {

@@ -11,7 +11,7 @@ impl Core {
             self.owner.unfinished().into_iter().filter_map(|task| self.why_owned(task)).collect();
         lines.extend(self.actors.callers.waits());
         lines.extend(self.groups.waits());
-        lines.extend(self.owner.unreplicated());
+        lines.extend(self.owner.not_durable());
         lines.extend(self.pull.waiting().map(|waiting| self.wait_of(&waiting)));
         for object in self.holds.unconfirmed() {
             let owner = self.name_of(object.owner());

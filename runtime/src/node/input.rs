@@ -67,10 +67,12 @@ impl Core {
                 self.log("free-by-hand", format_args!("{object}"));
                 self.send(object.owner(), Message::FreeObject(object));
             }
-            Input::Replicate { object, copies } => {
-                self.log("replicas", format_args!("{object} {copies}"));
-                self.send(object.owner(), Message::ReplicateObject { object, copies });
+            Input::Endure { object, durability } => {
+                self.log("endure", format_args!("{object} {durability:?}"));
+                self.send(object.owner(), Message::Endure { object, durability });
             }
+            Input::Saved { object, size } => self.saved(object, size),
+            Input::Loaded { object, size } => self.loaded(object, size),
             Input::Drain(node, reply) => {
                 let node = self.view.by_name(&node).map(|member| member.incarnation);
                 node.into_iter().for_each(|node| self.send(node, Message::Drain));
@@ -325,7 +327,15 @@ impl Core {
             Message::CopyAdded { object, size } => self.tell_owner(owner::Event::CopyAdded { object, at: from, size }),
             Message::CopyRemoved(object) => self.tell_owner(owner::Event::CopyRemoved { object, at: from }),
             Message::Promote(object) => self.promote(object),
-            Message::ReplicateObject { object, copies } => self.tell_owner(owner::Event::Replicate { object, copies }),
+            Message::Endure { object, durability } => self.tell_owner(owner::Event::Endure { object, durability }),
+            Message::Save(object) => self.out.push(Output::Save(object)),
+            Message::Saved { object, size } => {
+                self.log("persisted", format_args!("{object} {size}"));
+                self.tell_owner(owner::Event::Saved { object, by: from, size });
+            }
+            Message::NotSaved(object) => self.tell_owner(owner::Event::NotSaved { object, by: from }),
+            Message::Load { object, size } => self.out.push(Output::Load(object, size)),
+            Message::NotLoaded(object) => self.tell_owner(owner::Event::NotLoaded { object, by: from }),
             Message::Replicate(object) => self.replicate(object),
             Message::ReplicaRefused(object) => self.tell_owner(owner::Event::ReplicaRefused { object, by: from }),
             Message::CopyEvicted(object) => self.tell_owner(owner::Event::CopyEvicted { object, at: from }),

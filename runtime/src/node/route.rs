@@ -128,6 +128,12 @@ impl Core {
             }
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
             Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
+            Effect::Save { at, object } => self.send(at, Message::Save(object)),
+            Effect::Load { at, object, size } => {
+                self.log("load", format_args!("{object} {size}"));
+                self.send(at, Message::Load { object, size });
+            }
+            Effect::Erase(object) => self.out.push(Output::Erase(object)),
             Effect::Replicate { to, object } => self.send(to, Message::Replicate(object)),
             Effect::Free { at, objects } => {
                 for object in &objects {

@@ -408,6 +408,24 @@ impl Shell {
                     let _ = inbox.send(Input::Removed { file, done });
                 });
             }
+            Output::Save(object) => {
+                let (objects, inbox) = (self.objects().clone(), self.context.shared().inbox.clone());
+                self.env.spawn("save", async move {
+                    let size = objects.persist.save(&objects, object).await;
+                    let _ = inbox.send(Input::Saved { object, size });
+                });
+            }
+            Output::Load(object, size) => {
+                let (objects, inbox) = (self.objects().clone(), self.context.shared().inbox.clone());
+                self.env.spawn("load", async move {
+                    let loaded = objects.persist.load(&objects, object, size).await;
+                    let _ = inbox.send(Input::Loaded { object, size: loaded.then_some(size) });
+                });
+            }
+            Output::Erase(object) => {
+                let folder = self.objects().persist.clone();
+                self.env.spawn("erase", async move { folder.erase(object).await });
+            }
             Output::AbortFetch { object, attempt } => {
                 if let Some(fetch) = self.fetches.remove(&(object, attempt)) {
                     fetch.task.abort();

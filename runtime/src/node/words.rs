@@ -11,7 +11,7 @@ use mobula_protocol::link::{Ack, Envelope};
 use mobula_protocol::member::ClusterView;
 use mobula_protocol::owner::Counters;
 use mobula_protocol::pull::{BundleId, FetchFailure, Priority};
-use mobula_protocol::{Attempt, ByteSize, GroupId, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
+use mobula_protocol::{Attempt, ByteSize, Durability, GroupId, Incarnation, LeaseId, Nanos, ObjectId, ResultPlace};
 use mobula_protocol::{TaskId, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::spill::{Batch, FileName, Place, SpillFailure};
 use mobula_store::{Departed, Region, Usage};
@@ -92,12 +92,26 @@ pub enum Input {
     },
     /// The application frees a value by hand.
     Free(ObjectId),
-    /// The application wants a value on so many nodes.
-    Replicate {
+    /// The application chooses what a value outlives.
+    Endure {
         /// The object.
         object: ObjectId,
-        /// How many nodes.
-        copies: u32,
+        /// What.
+        durability: Durability,
+    },
+    /// A copy here was written outside the cluster, with its size; none if it cannot be.
+    Saved {
+        /// The object.
+        object: ObjectId,
+        /// Its size.
+        size: Option<ByteSize>,
+    },
+    /// A value was read back into the store, with its size; none if it cannot be.
+    Loaded {
+        /// The object.
+        object: ObjectId,
+        /// Its size.
+        size: Option<ByteSize>,
     },
     /// The application wants a node to take no more work. Answered with whether there is such a node.
     Drain(String, oneshot::Sender<bool>),
@@ -344,6 +358,12 @@ pub enum Output {
     Spill(Batch),
     /// Remove a spill file and report `Removed`.
     RemoveFile(FileName),
+    /// Write the value of a copy outside the cluster and report `Saved`.
+    Save(ObjectId),
+    /// Read a value of this size back from there and report `Loaded`.
+    Load(ObjectId, ByteSize),
+    /// Remove what may be there of an object.
+    Erase(ObjectId),
     /// The holders of an object that is being fetched are now these.
     Holders {
         /// What.

@@ -10,7 +10,7 @@ use crate::condition::Condition;
 use crate::expr::AggText;
 use crate::tasks::Function;
 use mobula_data::{Expr, JoinKind};
-use mobula_runtime::{ByteSize, Labels, MemoryPolicy, Nanos, Resources, SharedPolicy};
+use mobula_runtime::{ByteSize, Durability, Labels, MemoryPolicy, Nanos, Resources, SharedPolicy};
 use std::collections::BTreeMap;
 
 /// A scenario.
@@ -169,8 +169,8 @@ pub struct Put {
     pub name: Name,
     /// What is stored.
     pub value: Literal,
-    /// On how many nodes it is kept.
-    pub replicas: Option<u32>,
+    /// What it outlives, if the file says.
+    pub durability: Option<Durability>,
 }
 
 /// A value as the file writes it.
@@ -241,8 +241,8 @@ pub struct Submit {
     pub priority: Option<i32>,
     /// For generators: how many items may exist that nobody has taken.
     pub backpressure: Option<u32>,
-    /// On how many nodes each result is kept.
-    pub replicas: Option<u32>,
+    /// What each result outlives, if the file says.
+    pub durability: Option<Durability>,
     /// Number of results.
     pub returns: u32,
 }

@@ -8,9 +8,11 @@ pub(super) fn probes() -> impl Iterator<Item = &'static str> + Clone {
 
 /// What a sweep does not count as a place to reach.
 const OTHERS: &[&str] = &[
-    // A planted bug, and what an operating system refuses.
+    // A planted bug, and what an operating system or a file system refuses.
     "planted",
     "bulk",
+    "erase failed",
+    "persist failed",
     "rpc",
     "store.cold",
     // Lines of the simulated world: what was done to it.

@@ -36,7 +36,7 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         share: share(table)?,
         priority: table.get("priority")?,
         backpressure: table.get("backpressure")?,
-        replicas: super::verbs::replicas(table)?,
+        durability: super::verbs::durability(table)?,
         returns,
         names,
     };

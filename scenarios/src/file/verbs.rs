@@ -4,7 +4,7 @@ use super::model::{Action, Put, Step, Wait};
 use super::source::{Result, hint};
 use super::table::{Item, Table};
 use super::{OneOrMany, actor, dataset, faults, group, job, results, stream, submit};
-use mobula_runtime::{ByteSize, Nanos};
+use mobula_runtime::{ByteSize, Durability, Nanos};
 
 /// A verb: its word, and how the rest of its step is read.
 pub(super) struct Verb {
@@ -86,16 +86,17 @@ fn put(table: &mut Table<'_>) -> Result<Action> {
     if seed.is_some() && bytes.is_none() {
         return Err(table.error("`seed` goes with `bytes`"));
     }
-    Ok(Action::Put(Put { name, value, replicas: replicas(table)? }))
+    Ok(Action::Put(Put { name, value, durability: durability(table)? }))
 }
 
-/// On how many nodes a value is kept.
-pub(super) fn replicas(table: &mut Table<'_>) -> Result<Option<u32>> {
-    let replicas: Option<u32> = table.get("replicas")?;
-    match replicas {
-        Some(0) => Err(table.error("`replicas` must be at least 1, which is what every value has")),
-        other => Ok(other),
+/// `replicas` and `persisted`: what a value outlives.
+pub(super) fn durability(table: &mut Table<'_>) -> Result<Option<Durability>> {
+    let (replicas, persisted) = (table.get::<u32>("replicas")?, table.get("persisted")?);
+    if replicas == Some(0) {
+        return Err(table.error("`replicas` must be at least 1, which is what every value has"));
     }
+    let given = replicas.is_some() || persisted.is_some();
+    Ok(given.then(|| Durability { replicas: replicas.unwrap_or(1), persisted: persisted.unwrap_or(false) }))
 }
 
 fn wait(table: &mut Table<'_>) -> Result<Action> {

@@ -28,6 +28,7 @@ use mobula_runtime::{Nanos, WorldKind};
 use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, RpcFault, RunOptions, trace};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A run that takes longer in its own time is stuck, unless the file says otherwise.
 const MAX_TIME: Nanos = Nanos::secs(120);
@@ -174,9 +175,12 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     journal.begin(&scenario, options);
     let (plan, told) = (Arc::new(scenario), journal.clone());
     let (shared, chosen) = (plan.clone(), options.clone());
-    let mut run = mobula_sim::run(spec(&plan), run_options, move |cluster| async move {
+    let folder = persist_folder();
+    let mut run = mobula_sim::run(spec(&plan, &folder), run_options, move |cluster| async move {
         Driver::new(cluster, shared, told, out, &chosen).play(bound).await
     });
+    // It is there only if something was persisted.
+    let _ = std::fs::remove_dir_all(&folder);
     let lines = std::mem::take(&mut run.lines);
     let mut report = Report::of(&plan, options, run);
     if let (Some(failure), Some(line)) = (&mut report.failure, journal.line()) {
@@ -235,7 +239,14 @@ fn from_the_beginning(scenario: &Scenario) -> Vec<RpcFault> {
     begun.flat_map(|fault| &fault.actions).filter_map(rpc).collect()
 }
 
-fn spec(scenario: &Scenario) -> ClusterSpec {
+/// A folder outside the cluster for the persisted values of one run, which two runs at a time do not share.
+fn persist_folder() -> PathBuf {
+    static RUN: AtomicU64 = AtomicU64::new(0);
+    let run = RUN.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("mobula-persist-{}-{run}", std::process::id()))
+}
+
+fn spec(scenario: &Scenario, persist: &Path) -> ClusterSpec {
     let (file, defaults, link) = (&scenario.settings, ClusterSettings::default(), LinkSpec::default());
     ClusterSpec {
         nodes: scenario.cluster.nodes.iter().map(|node| node_spec(scenario, node)).collect(),
@@ -251,6 +262,7 @@ fn spec(scenario: &Scenario) -> ClusterSpec {
             memory_policy: file.memory_policy.unwrap_or(defaults.memory_policy),
             spill: file.spill.clone().unwrap_or(defaults.spill),
             relay_from: file.relay_from.unwrap_or(defaults.relay_from),
+            persist: Some(persist.to_string_lossy().into_owned()),
             policy: file.policy.clone().unwrap_or(defaults.policy),
         },
         link: LinkSpec {

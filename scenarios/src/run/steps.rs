@@ -67,8 +67,8 @@ impl Driver {
     async fn put(&self, put: &Put) -> Done {
         let value = self.value(&put.value, 0)?;
         let reference = self.context().put(&value).await.map_err(|error| failed(&error))?;
-        if let Some(copies) = put.replicas {
-            self.context().replicate(&reference, copies).map_err(|error| failed(&error))?;
+        if let Some(durability) = put.durability {
+            self.context().endure(&reference, durability).map_err(|error| failed(&error))?;
         }
         self.state().objects.insert(put.name.text.clone(), vec![reference]);
         Ok("stored".to_owned())
@@ -131,8 +131,8 @@ impl Driver {
                 }
             }
         };
-        if let Some(copies) = submit.replicas {
-            call = call.replicas(copies);
+        if let Some(durability) = submit.durability {
+            call = call.durability(durability);
         }
         if let Some(times) = submit.max_retries {
             call = call.max_retries(times);

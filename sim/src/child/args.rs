@@ -74,6 +74,9 @@ pub struct NodeArgs {
     /// Objects of this size and larger are passed on while they still arrive.
     #[arg(long, value_name = "BYTES")]
     pub relay_from: Option<ByteSize>,
+    /// The folder for values that are to outlive all nodes; every node must know it by the same path.
+    #[arg(long, value_name = "DIR")]
+    pub persist: Option<String>,
     /// Where tasks of this node go, and requests it has no room for: `hybrid`, `spread`, `packed` or `random`.
     #[arg(long)]
     pub policy: Option<SharedPolicy>,
@@ -118,6 +121,7 @@ impl NodeArgs {
             inline: self.inline.unwrap_or(default.inline),
             store_grace: self.store_grace.unwrap_or(default.store_grace),
             lineage: self.lineage.unwrap_or(default.lineage),
+            persist: self.persist.clone(),
             policy: self.policy.clone().unwrap_or_default(),
             relay_from: self.relay_from.unwrap_or(default.relay_from),
             head_grace: self.head_grace.unwrap_or(default.head_grace),

@@ -49,6 +49,7 @@ impl NodeArgs {
             inline: Some(settings.inline),
             store_grace: Some(settings.store_grace),
             lineage: Some(settings.lineage),
+            persist: settings.persist.clone(),
             policy: Some(settings.policy.clone()),
             relay_from: Some(settings.relay_from),
             head_grace: Some(settings.head_grace),
@@ -73,6 +74,7 @@ impl NodeArgs {
         line.option("inline", self.inline.map(|bytes| bytes.0));
         line.option("store-grace", self.store_grace.map(nanos));
         line.option("lineage", self.lineage.map(|bytes| bytes.0));
+        line.option("persist", self.persist.as_ref());
         line.option("policy", self.policy.as_ref());
         line.option("relay-from", self.relay_from.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));

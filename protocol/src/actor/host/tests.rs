@@ -13,7 +13,17 @@ fn spec(id: TaskId, args: Vec<Arg>) -> Arc<TaskSpec> {
     let class =
         SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
     let (class, retries, replay) = (Arc::new(class), Retries::default(), Replay::Accept);
-    Arc::new(TaskSpec { id, label: "f".into(), class, args, returns: 1, retries, replay, replicas: 1, stream: None })
+    Arc::new(TaskSpec {
+        id,
+        label: "f".into(),
+        class,
+        args,
+        returns: 1,
+        retries,
+        replay,
+        durability: crate::Durability::default(),
+        stream: None,
+    })
 }
 
 /// A host with one living actor.

@@ -5,6 +5,7 @@ mod cancel;
 mod foreign;
 mod lineage;
 mod model;
+mod persisted;
 mod reconstruction;
 mod references;
 mod replicas;
@@ -16,7 +17,8 @@ use crate::{
     Arg, Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace,
 };
 use crate::{
-    Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec,
+    Durability, Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult,
+    TaskSpec,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +59,8 @@ struct World {
     home: Incarnation,
     retries: Retries,
     replay: Replay,
-    /// On how many nodes the results of tasks are kept.
-    replicas: u32,
+    /// Of the results of tasks.
+    durability: Durability,
     /// What the hash of a result depends on besides its task; a test changes it to make tasks return something else.
     salt: u64,
     /// Whether `check()` runs after every step; the tests of scale do without.
@@ -69,6 +71,12 @@ struct World {
     putting: Vec<ObjectId>,
     /// Copies that nodes were asked to fetch, and have not.
     fetching: Vec<(Incarnation, ObjectId)>,
+    /// Values that nodes were asked to write outside, and have not; those that are there; those being read back.
+    saving: Vec<(Incarnation, ObjectId)>,
+    outside: BTreeSet<ObjectId>,
+    /// Those that ever were.
+    written: BTreeSet<ObjectId>,
+    loading: Vec<(Incarnation, ObjectId)>,
     /// Who was told to keep its copy.
     kept: BTreeSet<(Incarnation, ObjectId)>,
     /// Attempts that nodes were told not to start.
@@ -98,13 +106,17 @@ impl World {
             home: A,
             retries: Retries::default(),
             replay: Replay::Strict,
-            replicas: 1,
+            durability: Durability::default(),
             salt: 0,
             checked: true,
             queued: vec![],
             running: vec![],
             putting: vec![],
             fetching: vec![],
+            saving: vec![],
+            outside: BTreeSet::new(),
+            written: BTreeSet::new(),
+            loading: vec![],
             kept: BTreeSet::new(),
             cancelled: vec![],
             stores: BTreeMap::new(),
@@ -122,6 +134,9 @@ impl World {
     fn step(&mut self, event: Event) {
         let mut out = vec![];
         let what = format!("{event:?}");
+        // Who has a copy under that name, whatever it is, has what it was asked for.
+        let stores = &self.stores;
+        self.fetching.retain(|(at, object)| !stores.get(at).is_some_and(|store| store.contains(object)));
         self.owner.step(Nanos(0), event, &mut out);
         for effect in out {
             self.apply(effect);
@@ -153,9 +168,20 @@ impl World {
                 self.kept.insert((at, object));
             }
             Effect::Replicate { to, object } => {
-                assert!(!self.has(to, object), "{to} has {object} already");
                 assert!(!self.fetching.contains(&(to, object)), "{to} is asked for {object} twice");
                 self.fetching.push((to, object));
+            }
+            Effect::Save { at, object } => {
+                assert!(self.has(at, object), "{at} is to write {object}, which it has not");
+                self.saving.push((at, object));
+            }
+            Effect::Load { at, object, .. } => {
+                assert!(self.written.contains(&object), "{object} is read before it is there");
+                assert!(self.loading.iter().all(|(_, other)| *other != object), "{object} is read twice");
+                self.loading.push((at, object));
+            }
+            Effect::Erase(object) => {
+                self.outside.remove(&object);
             }
             Effect::Free { at, objects } => {
                 for object in objects {
@@ -209,7 +235,7 @@ impl World {
             returns,
             retries: self.retries,
             replay: self.replay,
-            replicas: self.replicas,
+            durability: self.durability,
             stream: None,
         };
         self.step(Event::Submit(spec.into()));
@@ -351,6 +377,8 @@ impl World {
     fn kill(&mut self, node: Incarnation) {
         self.stores.remove(&node);
         self.fetching.retain(|(at, _)| *at != node);
+        self.saving.retain(|(at, _)| *at != node);
+        self.loading.retain(|(at, _)| *at != node);
         self.kept.retain(|(at, _)| *at != node);
         for run in self.running.iter().filter(|run| run.at == node) {
             self.ends.entry(run.spec.id).or_default().died += 1;
@@ -371,13 +399,38 @@ impl World {
         self.step(Event::CopyRemoved { object, at });
     }
 
-    /// Nodes fetch what they were asked to keep, as far as it exists; who waits for what does not exist goes on waiting.
+    /// Nodes fetch what they were asked to keep, as far as it exists; who waits for what does not exist goes on
+    /// waiting.
     fn fetch_replicas(&mut self) {
         for (at, object) in std::mem::take(&mut self.fetching) {
             match self.owner.locate(object) {
                 Located::Stored { .. } => self.copy(object, at),
                 Located::Pending => self.fetching.push((at, object)),
                 Located::Inline(_) | Located::Failed(_) => {}
+            }
+        }
+    }
+
+    /// Nodes write what they were asked to, if they still have it.
+    fn save(&mut self) {
+        for (by, object) in std::mem::take(&mut self.saving) {
+            if self.has(by, object) {
+                self.outside.insert(object);
+                self.written.insert(object);
+                self.step(Event::Saved { object, by, size: BIG });
+            } else {
+                self.step(Event::NotSaved { object, by });
+            }
+        }
+    }
+
+    /// What is being read back is here, or cannot be read.
+    fn load(&mut self) {
+        for (by, object) in std::mem::take(&mut self.loading) {
+            if self.outside.contains(&object) {
+                self.copy(object, by);
+            } else {
+                self.step(Event::NotLoaded { object, by });
             }
         }
     }
@@ -399,6 +452,7 @@ impl World {
     fn assert_empty(&self) {
         assert_eq!((self.owner.objects(), self.owner.tasks(), self.owner.pending()), (0, 0, 0));
         assert!(self.owner.replicas.is_empty(), "replicas are wanted of what is gone");
+        assert!(self.outside.is_empty() || !self.saving.is_empty(), "what is gone stays outside: {:?}", self.outside);
         assert!(self.owner.directory.is_empty() && self.owner.waiting.is_empty() && self.owner.foreign.is_empty());
         assert!(self.stores.values().all(BTreeSet::is_empty), "copies stay: {:?}", self.stores);
         assert!(self.foreign.values().all(|counts| *counts == (0, 0)), "unbalanced: {:?}", self.foreign);

@@ -47,9 +47,13 @@ enum Op {
     Foreign(usize, u8),
     ForeignDies,
     /// Something the application holds is to be on so many nodes.
-    Replicate(usize, u32),
+    Endure(usize, u32, bool),
     /// The nodes that were asked for copies fetch them; or one says that it cannot.
     FetchReplicas,
+    /// What is to be written outside is; what is read back is here; something outside is damaged.
+    Save,
+    Load,
+    Damage(usize),
     RefuseReplica(usize),
     /// A node drains, or no longer does.
     Drain(usize),
@@ -88,7 +92,10 @@ fn op() -> impl Strategy<Value = Op> {
         1 => n.clone().prop_map(Op::FreeByHand),
         3 => (n, 0..3u8).prop_map(|(n, what)| Op::Foreign(n, what)),
         1 => Just(Op::ForeignDies),
-        3 => (0..64usize, 1..4u32).prop_map(|(n, copies)| Op::Replicate(n, copies)),
+        3 => (0..64usize, 1..4u32, any::<bool>()).prop_map(|(n, copies, outside)| Op::Endure(n, copies, outside)),
+        3 => Just(Op::Save),
+        3 => Just(Op::Load),
+        1 => (0..64usize).prop_map(Op::Damage),
         4 => Just(Op::FetchReplicas),
         1 => (0..64usize).prop_map(Op::RefuseReplica),
         1 => (0..SLOTS).prop_map(Op::Drain),
@@ -202,7 +209,16 @@ impl Model {
             }
             Op::Cancel(n) => self.held_step(n, |object| Event::Cancel { object, recursive: true }),
             Op::FreeByHand(n) => self.held_step(n, Event::Free),
-            Op::Replicate(n, copies) => self.held_step(n, |object| Event::Replicate { object, copies }),
+            Op::Endure(n, replicas, persisted) => {
+                let durability = Durability { replicas, persisted };
+                self.held_step(n, |object| Event::Endure { object, durability });
+            }
+            Op::Save => self.w.save(),
+            Op::Load => self.w.load(),
+            Op::Damage(n) if !self.w.outside.is_empty() => {
+                let damaged = self.w.outside.iter().nth(n % self.w.outside.len()).copied();
+                self.w.outside.retain(|object| Some(*object) != damaged);
+            }
             Op::FetchReplicas => self.w.fetch_replicas(),
             Op::RefuseReplica(n) if !self.w.fetching.is_empty() => {
                 let (by, object) = self.w.fetching.swap_remove(n % self.w.fetching.len());
@@ -361,8 +377,10 @@ impl Model {
             for run in self.w.running.clone() {
                 self.w.finish(run.spec.id);
             }
+            self.w.save();
+            self.w.load();
             self.w.fetch_replicas();
-            if self.w.owner.pending() == 0 && self.w.running.is_empty() {
+            if self.w.loading.is_empty() && self.w.owner.pending() == 0 && self.w.running.is_empty() {
                 break;
             }
         }

@@ -12,13 +12,17 @@ fn world(nodes: &[Incarnation]) -> World {
     w
 }
 
+fn on(replicas: u32) -> Durability {
+    Durability { replicas, ..Durability::default() }
+}
+
 fn kept(w: &World, object: ObjectId) -> Vec<Incarnation> {
     w.kept.iter().filter(|(_, kept)| *kept == object).map(|(at, _)| *at).collect()
 }
 
 #[test]
 fn k05_a_value_with_two_replicas_outlives_one_node_after_the_other() {
-    let mut w = World { replicas: 2, ..world(&[A, B, C, D]) };
+    let mut w = World { durability: on(2), ..world(&[A, B, C, D]) };
     let x = w.task("x", &[]);
     w.run();
     for _ in 0..3 {
@@ -38,13 +42,13 @@ fn what_was_put_is_copied_once_somebody_says_so() {
     let mut w = world(&[A, B]);
     let x = w.put_big(&[]);
     assert!(w.fetching.is_empty());
-    w.step(Event::Replicate { object: x, copies: 3 });
+    w.step(Event::Endure { object: x, durability: on(3) });
     assert_eq!(w.fetching.len(), 2, "the owner's own copy is the third");
     w.fetch_replicas();
     assert_eq!(kept(&w, x), [ME, A, B]);
     w.evict(x, ME);
     assert!(w.fetching.is_empty() && is_stored(&w.owner.locate(x)), "there is no other node");
-    assert!(w.owner.unreplicated()[0].contains("has 2 of 3 replicas, no other node can take one"));
+    assert!(w.owner.not_durable()[0].contains("has 2 of 3 replicas, no other node can take one"));
     w.step(Event::Nodes([A, B, C].into()));
     assert_eq!(w.fetching, [(C, x)]);
 }
@@ -55,14 +59,14 @@ fn a_copy_that_a_reader_fetched_is_told_to_stay_instead_of_making_another() {
     let x = w.task("x", &[]);
     w.run();
     w.copy(x, C);
-    w.step(Event::Replicate { object: x, copies: 2 });
+    w.step(Event::Endure { object: x, durability: on(2) });
     assert_eq!(kept(&w, x), [A, C]);
     assert!(w.fetching.is_empty());
 }
 
 #[test]
 fn a_node_that_drains_or_can_hold_no_copy_is_replaced() {
-    let mut w = World { replicas: 2, ..world(&[A, B, C, D]) };
+    let mut w = World { durability: on(2), ..world(&[A, B, C, D]) };
     let x = w.task("x", &[]);
     w.run();
     let (first, _) = w.fetching.remove(0);
@@ -78,7 +82,7 @@ fn a_node_that_drains_or_can_hold_no_copy_is_replaced() {
 
 #[test]
 fn lost_with_all_its_copies_it_is_rebuilt_and_copied_again() {
-    let mut w = World { replicas: 2, ..world(&[A, B, C]) };
+    let mut w = World { durability: on(2), ..world(&[A, B, C]) };
     let x = w.task("x", &[]);
     w.run();
     w.fetch_replicas();
@@ -119,8 +123,8 @@ fn op() -> impl Strategy<Value = Op> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
-    /// As long as fewer nodes die at once than an object has replicas, and a repair ends before the next do, it is never
-    /// lost, nothing runs twice, and it is on as many nodes as it should be.
+    /// As long as fewer nodes die at once than an object has replicas, and a repair ends before the next do, it is
+    /// never lost, nothing runs twice, and it is on as many nodes as it should be.
     #[test]
     fn replicated_objects_are_never_lost(ops in prop::collection::vec(op(), 0..60)) {
         let mut nodes: Vec<Incarnation> = (10..16).map(|id| Incarnation::new(id, id)).collect();
@@ -130,11 +134,11 @@ proptest! {
             match op {
                 Op::Put(copies) => {
                     let object = w.put_big(&[]);
-                    w.step(Event::Replicate { object, copies });
+                    w.step(Event::Endure { object, durability: on(copies) });
                     objects.push((object, copies));
                 }
                 Op::Task(copies) => {
-                    (w.replicas, w.home) = (copies, nodes[next as usize % nodes.len()]);
+                    (w.durability.replicas, w.home) = (copies, nodes[next as usize % nodes.len()]);
                     objects.push((w.task("x", &[]), copies));
                     w.run();
                 }
@@ -159,7 +163,6 @@ proptest! {
                 Op::Read(n, at) if !objects.is_empty() => {
                     let (object, at) = (objects[n % objects.len()].0, nodes[at % nodes.len()]);
                     if !w.has(at, object) {
-                        w.fetching.retain(|asked| *asked != (at, object));
                         w.copy(object, at);
                     }
                 }
@@ -184,7 +187,7 @@ proptest! {
                 prop_assert!(on >= *copies as usize, "{object} is on {on} nodes, not {copies}");
             }
             prop_assert!(objects.iter().all(|(object, _)| w.ran(*object) <= 1), "something was rebuilt");
-            prop_assert!(w.owner.unreplicated().is_empty());
+            prop_assert!(w.owner.not_durable().is_empty());
         }
         objects.into_iter().for_each(|(object, _)| w.drop(object));
         w.assert_empty();

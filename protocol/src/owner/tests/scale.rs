@@ -99,7 +99,7 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
             returns: 1,
             retries: Retries::default(),
             replay: Replay::Strict,
-            replicas: 1,
+            durability: Durability::default(),
             stream: None,
         };
         step(Event::Submit(spec.into()));

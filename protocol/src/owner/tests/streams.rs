@@ -16,7 +16,17 @@ impl World {
         };
         let (retries, replay, stream) = (self.retries, self.replay, Some(Streaming { ahead }));
         let (label, class) = ("gen".into(), class.into());
-        let spec = TaskSpec { id, label, class, args: vec![], returns: 0, retries, replay, replicas: 1, stream };
+        let spec = TaskSpec {
+            id,
+            label,
+            class,
+            args: vec![],
+            returns: 0,
+            retries,
+            replay,
+            durability: Durability::default(),
+            stream,
+        };
         self.step(Event::Submit(spec.into()));
         self.assign();
         id

@@ -22,10 +22,10 @@
 //!   handed back all it had is returned.
 //! - **Locality.** Among the first [`WINDOW`] queued tasks one with its largest argument on the lease's node goes
 //!   first; the head is passed over at most [`MAX_SKIPS`] times.
-//! - **A second turn.** A task that was assigned and could not run, because an argument was gone by then, does not stand
-//!   in line again: it goes first, of several such the latest. Its argument was just made for it, and what was made last
-//!   is what a full store drops last. (In line, twenty tasks whose arguments a store of ten drops and makes again would
-//!   each find its own gone when its turn comes, for ever.)
+//! - **A second turn.** A task that was assigned and could not run, because an argument was gone by then, does not
+//!   stand in line again: it goes first, of several such the latest. Its argument was just made for it, and what was
+//!   made last is what a full store drops last. (In line, twenty tasks whose arguments a store of ten drops and makes
+//!   again would each find its own gone when its turn comes, for ever.)
 //! - **Giving back.** An idle lease is returned at once if another class here waits for a full cluster, else after
 //!   [`DispatchSettings::idle`]; so are requests that have become superfluous. After [`DispatchSettings::term`] a lease
 //!   takes no more tasks, so that other owners and classes get their turn (I36).

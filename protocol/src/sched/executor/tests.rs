@@ -33,7 +33,7 @@ fn spec(seq: u64, refs: &[u64]) -> Arc<TaskSpec> {
         returns: 1,
         retries,
         replay: Replay::Strict,
-        replicas: 1,
+        durability: crate::Durability::default(),
         stream: None,
     })
 }

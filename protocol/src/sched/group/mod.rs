@@ -1,8 +1,8 @@
 //! Placement groups: reservations on one or several nodes, made together or not at all.
 //!
 //! A *bundle* is an amount of resources set aside on one node. A *group* is several bundles that are reserved by one
-//! strategy; tasks that name the group run inside its bundles and use what was set aside, not what is free. The process that
-//! makes a group owns it: this machine lives beside its [`Dispatch`](super::Dispatch).
+//! strategy; tasks that name the group run inside its bundles and use what was set aside, not what is free. The process
+//! that makes a group owns it: this machine lives beside its [`Dispatch`](super::Dispatch).
 //!
 //! # States of a bundle
 //! ```text
@@ -12,22 +12,22 @@
 //!      +--------------------+---NodeDied--------+
 //! ```
 //! # Rules
-//! - **Together.** A round asks for all bundles without a place at once. If every node says yes they are usable. If one says
-//!   no, or dies before the round is over, all of that round are given back, and another round follows after a pause that
-//!   grows from [`PAUSE`] to [`LONGEST_PAUSE`]. A round begins only when every answer to the last one is here, so answers
-//!   are never taken for those of another round; and with the cluster as the owner knows it then.
+//! - **Together.** A round asks for all bundles without a place at once. If every node says yes they are usable. If one
+//!   says no, or dies before the round is over, all of that round are given back, and another round follows after a
+//!   pause that grows from [`PAUSE`] to [`LONGEST_PAUSE`]. A round begins only when every answer to the last one is
+//!   here, so answers are never taken for those of another round; and with the cluster as the owner knows it then.
 //! - **Strategy (I35).** Strict forms hold at all times; the others are preferences. See `plan.rs`.
 //! - **Loss.** Bundles on a node that died are reserved anew; the others stay usable meanwhile.
-//! - **Nothing is left behind.** A reservation lives as long as its owner, by membership's verdict, and a return is a message
-//!   on a link that repeats it until the node has heard it or is dead: the obligation to clean up has no retry budget and no
-//!   timer (ray#64696). It is read after the request it takes back, because links keep order.
+//! - **Nothing is left behind.** A reservation lives as long as its owner, by membership's verdict, and a return is a
+//!   message on a link that repeats it until the node has heard it or is dead: the obligation to clean up has no retry
+//!   budget and no timer (ray#64696). It is read after the request it takes back, because links keep order.
 //! - **No silent wait.** A group that is not placed says what it waits for ([`Groups::state`]).
 //!
 //! # Where we differ from Ray
 //! Ray's control store makes groups, one at a time, in two phases with a commit message and a persisted record, because
-//! a group may outlive its creator. Here the creator reserves and uses: the first phase is [`Effect::Reserve`], and what makes
-//! it final is the first lease, so there is nothing to commit and nothing to persist. Bundles are accounts of their own at the
-//! node, not renamed resources (Ray's `CPU_group_0_...`).
+//! a group may outlive its creator. Here the creator reserves and uses: the first phase is [`Effect::Reserve`], and
+//! what makes it final is the first lease, so there is nothing to commit and nothing to persist. Bundles are accounts
+//! of their own at the node, not renamed resources (Ray's `CPU_group_0_...`).
 
 mod plan;
 #[cfg(test)]
@@ -173,8 +173,8 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// The nodes of the bundles of a group, in order, if all are usable; else what it waits for; none if there is no such
-    /// group.
+    /// The nodes of the bundles of a group, in order, if all are usable; else what it waits for; none if there is no
+    /// such group.
     pub fn state(&self, group: GroupId) -> Option<Result<Vec<Incarnation>, String>> {
         let group = self.groups.get(&group)?;
         let nodes: Option<Vec<Incarnation>> = group.bundles.iter().map(|(_, state)| usable_at(*state)).collect();

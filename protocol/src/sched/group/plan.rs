@@ -72,8 +72,8 @@ fn together(rooms: &[Room], missing: &[&Resources], placed: &[Incarnation]) -> O
     Some(vec![room.at; missing.len()])
 }
 
-/// A node of its own for each bundle, away from those placed already: a matching by augmenting paths (Kuhn), so one is found
-/// if there is one. Costs O(bundles^2 * nodes).
+/// A node of its own for each bundle, away from those placed already: a matching by augmenting paths (Kuhn), so one is
+/// found if there is one. Costs O(bundles^2 * nodes).
 fn distinct(rooms: &[Room], missing: &[&Resources]) -> Option<Vec<Incarnation>> {
     let fits = |bundle: usize, room: usize| rooms[room].bundles == 0 && rooms[room].free.fits(missing[bundle]);
     let mut taken: BTreeMap<usize, usize> = BTreeMap::new();
@@ -113,8 +113,8 @@ fn augment(
     false
 }
 
-/// Largest bundles first, each to the node with room that `key` puts first. May miss a packing that exists: then the group
-/// waits for more room.
+/// Largest bundles first, each to the node with room that `key` puts first. May miss a packing that exists: then the
+/// group waits for more room.
 fn greedy(mut rooms: Vec<Room>, missing: &[&Resources], key: impl Fn(&Room) -> usize) -> Option<Vec<Incarnation>> {
     let size = |bundle: &Resources| bundle.iter().map(|(_, amount)| amount.0).max().unwrap_or(0);
     let mut order: Vec<usize> = (0..missing.len()).collect();

@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A policy that the machines of a node share. Those that come with Mobula have names, which settings, flags and scenario
-/// files use; another one is `SharedPolicy::new(Mine)`. Two are equal if their names are.
+/// A policy that the machines of a node share. Those that come with Mobula have names, which settings, flags and
+/// scenario files use; another one is `SharedPolicy::new(Mine)`. Two are equal if their names are.
 #[derive(Clone)]
 pub struct SharedPolicy(pub Arc<dyn Policy>);
 

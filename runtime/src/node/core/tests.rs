@@ -55,7 +55,7 @@ fn task(seq: u64, args: &[ObjectId]) -> Arc<TaskSpec> {
         returns: 1,
         retries: Retries::default(),
         replay: mobula_protocol::Replay::Strict,
-        replicas: 1,
+        durability: mobula_protocol::Durability::default(),
         stream: None,
     })
 }

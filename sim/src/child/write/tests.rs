@@ -28,6 +28,7 @@ fn the_child_reads_what_the_parent_writes() {
         memory_policy: mobula_runtime::MemoryPolicy::Evict,
         spill: vec!["/mnt/a".to_owned(), "b".to_owned()],
         relay_from: ByteSize(1 << 60),
+        persist: Some("/mnt/p q".to_owned()),
         policy: "packed".parse().expect("a policy"),
         ..ClusterSettings::default()
     };
@@ -47,7 +48,7 @@ fn the_child_reads_what_the_parent_writes() {
         (settings.inline, settings.store_grace, settings.lineage)
     );
     assert_eq!((read.relay_from, read.policy), (settings.relay_from, settings.policy.clone()));
-    assert_eq!(head.settings().policy, settings.policy);
+    assert_eq!((head.settings().policy, read.persist), (settings.policy.clone(), settings.persist.clone()));
     assert_eq!((read.memory_policy, read.spill), (settings.memory_policy, settings.spill.clone()));
     let none = NodeArgs::of(&spec, &ClusterSettings { spill: Vec::new(), ..settings }, "127.0.0.1:4711");
     assert_eq!(parse(&none.to_args()), Ok(Program::Node(none.clone())));

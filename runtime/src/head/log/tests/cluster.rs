@@ -386,7 +386,7 @@ fn spec(id: TaskId) -> ActorSpec {
         returns: 1,
         retries: Retries::default(),
         replay: Replay::Accept,
-        replicas: 1,
+        durability: mobula_protocol::Durability::default(),
         stream: None,
     };
     let options = ActorOptions { max_restarts: Some(2), ..ActorOptions::default() };

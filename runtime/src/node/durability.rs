@@ -1,9 +1,11 @@
-//! Values on several nodes: what an owner wants done, and what the node does that is asked for a copy.
+//! Values that outlive a node: what an owner wants done, and what the node does that is asked for a copy, or to write
+//! one.
 
 use super::core::{Core, Wish};
+use super::words::Output;
 use mobula_protocol::member::{ClusterView, NodeView};
 use mobula_protocol::pull::{self, BundleId, Priority};
-use mobula_protocol::{Message, ObjectId, TaskError, owner};
+use mobula_protocol::{ByteSize, Message, ObjectId, TaskError, owner};
 
 impl Core {
     /// Tells the owner which nodes take copies: those with something to offer, not a driver, which comes and goes, that
@@ -34,5 +36,27 @@ impl Core {
     pub(super) fn replica_failed(&mut self, object: ObjectId, error: &TaskError) {
         self.log("replica-failed", format_args!("{object} {:?}", error.kind));
         self.send(object.owner(), Message::ReplicaRefused(object));
+    }
+
+    /// The value of a copy here was written outside the cluster, or cannot be.
+    pub(super) fn saved(&mut self, object: ObjectId, size: Option<ByteSize>) {
+        self.log("saved", format_args!("{object} {size:?}"));
+        if self.pull.is_dead(object.owner()) {
+            // Nobody else would ever remove it.
+            return self.out.push(Output::Erase(object));
+        }
+        let message = size.map_or(Message::NotSaved(object), |size| Message::Saved { object, size });
+        self.send(object.owner(), message);
+    }
+
+    /// A value was read back, or cannot be.
+    pub(super) fn loaded(&mut self, object: ObjectId, size: Option<ByteSize>) {
+        self.log("loaded", format_args!("{object} {size:?}"));
+        match size {
+            // Nobody else would ever free it.
+            Some(_) if self.pull.is_dead(object.owner()) => self.drop_copy(object),
+            Some(size) => self.send(object.owner(), Message::CopyAdded { object, size }),
+            None => self.send(object.owner(), Message::NotLoaded(object)),
+        }
     }
 }
