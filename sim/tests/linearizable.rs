@@ -10,6 +10,7 @@ use mobula_sim::check::quiesce;
 use mobula_sim::{Cluster, ClusterSpec, RpcFault, RpcFaultKind, RunOptions, run};
 
 /// A cell with one number.
+#[derive(Default)]
 pub struct Register {
     value: u64,
 }
@@ -18,7 +19,7 @@ pub struct Register {
 impl Register {
     /// It begins as 0.
     pub fn new() -> Self {
-        Self { value: 0 }
+        Self::default()
     }
 
     /// Replaces the value and returns the one before.

@@ -7,6 +7,9 @@ use futures_util::future::BoxFuture;
 use mobula_runtime::macros::Handle;
 use mobula_runtime::{ActorInit, ActorType, Context, Error, Nanos, ObjectRef, Resources};
 
+/// A handle, or why there is none.
+type Found = BoxFuture<'static, Result<Handle, Error>>;
+
 /// An actor that files may create.
 pub struct Class {
     /// What files call it.
@@ -16,9 +19,9 @@ pub struct Class {
     /// Its methods.
     pub methods: &'static [Method],
     /// Creates one.
-    pub create: fn(Plan, Context) -> BoxFuture<'static, Result<Handle, Error>>,
+    pub create: fn(Plan, Context) -> Found,
     /// Finds one by its name in the cluster, within a time.
-    pub find: fn(String, Option<Nanos>, Context) -> BoxFuture<'static, Result<Handle, Error>>,
+    pub find: fn(String, Option<Nanos>, Context) -> Found,
 }
 
 /// A method that files may call.
