@@ -1,7 +1,8 @@
 //! `mobula memory`: what is in the stores of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{ByteSize, Context, Env, MemoryReport, Nanos, Node, NodeSettings, RealConfig, Resources};
+use mobula_runtime::{ByteSize, Context, Env, Incarnation, MemoryReport, Nanos, Node, NodeSettings};
+use mobula_runtime::{OwnedMemory, RealConfig, Resources, by_job, owned};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -76,7 +77,8 @@ pub fn visit<T>(
 }
 
 fn json(reports: &[MemoryReport]) -> String {
-    serde_json::to_string_pretty(reports).unwrap_or_else(|why| format!("error: {why}"))
+    let document = serde_json::json!({ "nodes": reports, "jobs": by_job(reports) });
+    serde_json::to_string_pretty(&document).unwrap_or_else(|why| format!("error: {why}"))
 }
 
 fn table(reports: &[MemoryReport], objects: bool) -> String {
@@ -119,20 +121,54 @@ fn table(reports: &[MemoryReport], objects: bool) -> String {
             vec![node.node.clone(), who, owner.memory.to_string(), owner.spilled.to_string(), objects]
         }));
     }
-    text += &format!("\n{}", aligned(&owners));
+    text += &format!("\n{}\n{}", aligned(&owners), aligned(&job_rows(reports)));
     if objects {
         text += &format!("\n{}\n{}", aligned(&object_rows(reports)), aligned(&departed_rows(reports)));
     }
     text
 }
 
+fn job_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
+    let mut rows = vec![["job", "memory", "spilled", "objects"].map(str::to_owned).to_vec()];
+    rows.extend(by_job(reports).into_iter().map(|usage| {
+        let job = usage.job.map_or("unknown".to_owned(), |job| named(reports, job));
+        vec![job, usage.memory.to_string(), usage.spilled.to_string(), usage.objects.to_string()]
+    }));
+    rows
+}
+
+/// The name of a process, if it is among these.
+fn named(reports: &[MemoryReport], who: Incarnation) -> String {
+    let found = reports.iter().find(|report| report.incarnation == who);
+    found.map_or(who.to_string(), |report| report.node.clone())
+}
+
+/// Who keeps an object, by its owner's word.
+fn holders(reports: &[MemoryReport], owned: &OwnedMemory) -> String {
+    let counts = [
+        (owned.local, "references"),
+        (owned.arguments, "arguments"),
+        (owned.inside, "inside values"),
+        (owned.lineage, "lineage"),
+    ];
+    let mut held: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    held.extend(owned.borrowers.iter().map(|by| named(reports, *by)));
+    if held.is_empty() { "nobody".to_owned() } else { held.join(", ") }
+}
+
 fn object_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
-    let heads = ["node", "object", "size", "state", "copy", "on disk", "pins", "views", "age", "idle"];
+    let heads = [
+        "node", "object", "size", "state", "copy", "on disk", "pins", "views", "age", "idle", "job", "made by",
+        "copies", "held by",
+    ];
+    let owners = owned(reports);
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for node in reports {
         rows.extend(node.objects.iter().map(|object| {
             let copy = if object.primary { "primary" } else { "cached" };
             let on_disk = if object.on_disk { "yes" } else { "no" };
+            let says = owners.get(&object.object);
+            let told = |tell: &dyn Fn(&OwnedMemory) -> String| says.map_or("?".to_owned(), |owned| tell(owned));
             vec![
                 node.node.clone(),
                 object.object.to_string(),
@@ -144,6 +180,10 @@ fn object_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
                 object.views.to_string(),
                 object.age.to_string(),
                 object.idle.to_string(),
+                told(&|owned| named(reports, owned.job)),
+                told(&|owned| owned.maker.clone()),
+                told(&|owned| owned.copies.iter().map(|at| named(reports, *at)).collect::<Vec<_>>().join(" ")),
+                told(&|owned| holders(reports, owned)),
             ]
         }));
     }

@@ -44,6 +44,7 @@ impl Round {
             replay: Default::default(),
             durability: mobula_protocol::Durability::default(),
             stream: None,
+            job: id.owner,
         };
         self.step(owner, Event::Submit(Arc::new(spec)));
     }

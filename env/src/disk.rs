@@ -12,8 +12,11 @@
 //! [claimed](Disk::claim): the next life on the machine finds those that nobody claims any more and
 //! [removes](Disk::sweep) them.
 //!
-//! In the real world a disk may also be a folder of an object store, named by a URL ([`Disk::within`]). There a file
-//! appears when it is whole, and what was taken is durable at once.
+//! A disk may also be *shared* ([`Disk::is_shared`]): the same files for all nodes, which outlive the machine. It is a
+//! folder of an object store, named by a URL, where a file appears when it is whole, and what was taken is durable at
+//! once; or a directory that all machines mount, `shared:/mnt/pool`. In simulation either is a folder of the one disk that
+//! all machines share, and no power cut reaches it. There is no lock of the operating system that all of them see, so a
+//! claim there is a file that is written again and again.
 
 mod claim;
 #[cfg(not(madsim))]
@@ -37,7 +40,7 @@ use mobula_protocol::ByteSize;
 use std::io;
 use std::path::{Component, Path};
 
-pub use claim::Claim;
+pub use claim::{Claim, LEASE};
 pub(crate) use faults::FaultyDisk;
 pub use faults::{DiskDamage, DiskFaults};
 pub use hold::DiskHold;
@@ -70,14 +73,19 @@ impl Disk {
     }
 
     /// The part of the machine's storage below `root`: in the real world a directory, relative to this disk's unless it
-    /// is absolute, and possibly on another device, or a folder of an object store (`s3://bucket/folder`); in simulation
-    /// a folder of the machine's one disk. Made when the first file is written there.
+    /// is absolute, and possibly on another device, or shared storage (`s3://bucket/folder`, `shared:/directory`); in
+    /// simulation a folder of the machine's one disk, or of the shared one. Made when the first file is written there.
     pub fn within(&self, root: &str) -> Self {
         let root = match &self.root {
-            Some(outer) if !root.starts_with('/') && !is_url(root) => format!("{outer}/{root}"),
+            Some(outer) if !root.starts_with('/') && !is_shared(root) => format!("{outer}/{root}"),
             _ => root.to_owned(),
         };
         Self::at(self.env.clone(), Some(root))
+    }
+
+    /// Whether other nodes see the same files here.
+    pub fn is_shared(&self) -> bool {
+        self.root.as_deref().is_some_and(is_shared)
     }
 
     /// Whether there can be such a disk at all: in the real world its URL, if it has one, names an object store that this
@@ -87,7 +95,11 @@ impl Disk {
     /// What is missing.
     pub fn check(&self) -> io::Result<()> {
         #[cfg(not(madsim))]
-        self.remote()?;
+        if let Place::Real(real) = self.env.place()
+            && self.remote()?.is_none()
+        {
+            self.directory(real.disk_dir())?;
+        }
         Ok(())
     }
 
@@ -154,6 +166,16 @@ impl Disk {
         self.run(from, Resource::DiskWrite, 0, Op::Rename(to.to_owned())).await.map(drop)
     }
 
+    /// When `path` was last written, in seconds by the clock of the storage; none if there is no such file.
+    async fn written(&self, path: &str) -> io::Result<Option<i64>> {
+        match self.run(path, Resource::DiskRead, 0, Op::Written).await {
+            Ok(Answer::Written(at)) => Ok(Some(at)),
+            Ok(other) => unreachable!("written answered {other:?}"),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
     async fn run(&self, path: &str, resource: Resource, bytes: usize, op: Op) -> io::Result<Answer> {
         check_path(path)?;
         self.run_checked(path, resource, bytes, op).await
@@ -171,11 +193,12 @@ impl Disk {
                 real.compute(move || directory::run(&dir, &path, op).map_err(|e| crate::files::naming(&path, e))).await
             }
             Place::Simulated(sim) => {
+                let disk = sim.disk(self.is_shared());
                 // The time passes first: a node killed meanwhile has not written.
-                let slower = lock(sim.disk()).slower();
+                let slower = lock(disk).slower();
                 self.env.charge(resource, ByteSize(bytes as u64) * slower).await;
                 let folder = self.folder();
-                lock(sim.disk()).run(&folder, path, op)
+                lock(disk).run(self.env.now(), &folder, path, op)
             }
         }
     }
@@ -195,8 +218,12 @@ impl Disk {
     /// The directory behind this disk, in the real world.
     #[cfg(not(madsim))]
     fn directory(&self, own: Option<&std::path::PathBuf>) -> io::Result<std::path::PathBuf> {
-        match (&self.root, own) {
+        match (self.root.as_deref().map(unmarked), own) {
             (Some(root), _) if root.starts_with('/') => Ok(root.into()),
+            _ if self.is_shared() => {
+                let message = format!("`{}`: a directory that all machines share has an absolute path", self.name());
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            }
             (root, Some(own)) => Ok(root.iter().fold(own.clone(), |own, root| own.join(root))),
             (_, None) => {
                 let message = format!("node {} has no disk directory", self.env.node());
@@ -207,9 +234,26 @@ impl Disk {
 
     /// What its paths begin with on the simulated disk: nothing, or a folder with a `/` at its end.
     fn folder(&self) -> String {
-        let trimmed = self.root.as_deref().unwrap_or_default().trim_matches('/');
+        let trimmed = self.root.as_deref().map_or("", unmarked).trim_matches('/');
         if trimmed.is_empty() { String::new() } else { format!("{trimmed}/") }
     }
+
+    fn name(&self) -> &str {
+        self.root.as_deref().unwrap_or_default()
+    }
+}
+
+/// How the names of shared directories begin.
+const SHARED: &str = "shared:";
+
+/// Whether this names storage that all nodes see.
+fn is_shared(root: &str) -> bool {
+    root.starts_with(SHARED) || is_url(root)
+}
+
+/// The path in a name.
+fn unmarked(root: &str) -> &str {
+    root.strip_prefix(SHARED).unwrap_or(root)
 }
 
 /// Whether this names a folder of an object store.
@@ -226,6 +270,7 @@ pub(crate) enum Op {
     Sync,
     Read { offset: u64, len: u64 },
     Len,
+    Written,
     Remove,
     List,
     Rename(String),
@@ -237,6 +282,7 @@ pub(crate) enum Answer {
     Done,
     Bytes(Bytes),
     Len(u64),
+    Written(i64),
     Paths(Vec<String>),
 }
 

@@ -65,12 +65,12 @@ mod task;
 #[cfg(not(madsim))]
 pub use backend::real::{MemoryNet, RealConfig, RealNet, RealNode};
 pub use compute::{Costs, Resource};
-pub use disk::{Claim, Disk, DiskDamage, DiskFaults, DiskHold, FileWriter};
+pub use disk::{Claim, Disk, DiskDamage, DiskFaults, DiskHold, FileWriter, LEASE as CLAIM_LEASE};
 pub use env::{Elapsed, Env, Interval, UnknownWorld, WorldKind};
 pub use files::Files;
 pub use log::LogSink;
 pub use net::{Listener, Stream};
 pub use rng::Rng;
 pub use rpc::{MESSAGE_LIMIT, RpcClient, RpcCode, RpcError, RpcFault, RpcFaultKind, RpcServer, RpcService, RpcStatus};
-pub use sim::{SimConfig, SimFailure, SimHandle, SimReport, simulate};
+pub use sim::{SHARED, SimConfig, SimFailure, SimHandle, SimReport, simulate};
 pub use task::{Task, TaskGone};

@@ -23,7 +23,6 @@ use crate::backend::simulator;
 use crate::compute::Costs;
 use crate::disk::{DiskDamage, DiskFaults};
 use crate::env::Env;
-use crate::log::lock;
 use crate::rpc::RpcFault;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
@@ -36,6 +35,9 @@ pub(crate) use world::{Gated, Machine, Primitive, SimPlace, World};
 
 /// The name of the node that runs the driver.
 pub(crate) const DRIVER: &str = "driver";
+
+/// What the disk that all machines share is called where a machine's disk can be named.
+pub const SHARED: &str = "shared";
 
 /// What a simulation depends on, besides its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -294,27 +296,27 @@ impl SimHandle {
         self.world.machine(name).clock_jump(delta_nanos);
     }
 
-    /// Changes how the machine's disk behaves from now on.
+    /// Changes how the disk of a machine, or the [shared](SHARED) one, behaves from now on.
     pub async fn disk_faults(&self, name: &str, faults: DiskFaults) {
         self.note("disk_faults", format_args!("{name} {faults}"));
-        lock(self.world.machine(name).disk()).faults = faults;
+        self.world.with_disk(name, |disk| disk.faults = faults);
     }
 
-    /// How the machine's disk behaves now.
+    /// How that disk behaves now.
     pub fn disk_faults_of(&self, name: &str) -> DiskFaults {
-        lock(self.world.machine(name).disk()).faults
+        self.world.with_disk(name, |disk| disk.faults)
     }
 
-    /// Damages every file of the machine's disk whose path contains `part`, or removes it. Says how many.
+    /// Damages every file of that disk whose path contains `part`, or removes it. Says how many.
     pub async fn damage_files(&self, name: &str, part: &str, damage: DiskDamage) -> usize {
-        let damaged = lock(self.world.machine(name).disk()).damage(part, damage);
+        let damaged = self.world.with_disk(name, |disk| disk.damage(part, damage));
         self.note("disk_damage", format_args!("{name} {damage} {damaged} files"));
         damaged
     }
 
-    /// The files of the machine's disk whose path contains `part`, with their lengths.
+    /// The files of that disk whose path contains `part`, with their lengths.
     pub fn files(&self, name: &str, part: &str) -> Vec<(String, u64)> {
-        lock(self.world.machine(name).disk()).files(part)
+        self.world.with_disk(name, |disk| disk.files(part))
     }
 
     async fn cut(&self, from: &str, to: &str, cut: bool) {

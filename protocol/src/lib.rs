@@ -45,7 +45,7 @@ pub use ids::{
 };
 pub use machine::{Machine, Violation};
 pub use map::Map;
-pub use message::{Credit, Located, Message, ResultPlace, TaskOutcome, TaskResult};
+pub use message::{Credit, Located, Message, ResultPlace, SharedPlace, TaskOutcome, TaskResult};
 pub use resources::{Amount, Labels, Resources};
 pub use spec::{
     Arg, Durability, INLINE_TOTAL, Placement, Replay, Retries, SchedulingClass, Share, Streaming, TaskError,

@@ -10,6 +10,7 @@ use crate::{Attempt, Bundle, Incarnation, LeaseId, NodeId, ObjectId, SchedulingC
 use crate::{ByteSize, Durability, Nanos, Resources};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::Arc;
 
 /// What an owner knows of an object's value.
@@ -28,6 +29,25 @@ pub enum Located {
     },
     /// It has no value and never will.
     Failed(TaskError),
+}
+
+/// Where a spilled copy lies in storage that outlives the node that wrote it, and that other nodes can read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPlace {
+    /// The storage, as nodes are told of it: a URL, or the name of a shared directory.
+    pub root: Arc<str>,
+    /// The folder there of the node's life.
+    pub life: Arc<str>,
+    /// The file's number in that folder.
+    pub file: u64,
+    /// Where the object's record begins in the file.
+    pub offset: u64,
+}
+
+impl fmt::Display for SharedPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{:08}.spill#{}", self.root, self.life, self.file, self.offset)
+    }
 }
 
 /// Where a task left one of its results.
@@ -228,6 +248,20 @@ pub enum Message {
     CopyRemoved(ObjectId),
     /// The same, and it was dropped to make room because its task can make it again: that costs no budget.
     CopyEvicted(ObjectId),
+    /// Node to owner: my copy also lies in storage that outlives me: if I die, take it over.
+    CopySpilled {
+        /// The object.
+        object: ObjectId,
+        /// Where.
+        place: SharedPlace,
+    },
+    /// Node to owner: that copy is damaged.
+    CopyDamaged {
+        /// The object.
+        object: ObjectId,
+        /// Whose copy.
+        at: Incarnation,
+    },
     /// Owner to node: your copy is the primary one now, because the former one is lost: do not evict it.
     Promote(ObjectId),
     /// Holder to owner: this is what its value must outlive from now on.
@@ -323,6 +357,8 @@ impl Message {
             Self::CopyAdded { .. } => "CopyAdded",
             Self::CopyRemoved(_) => "CopyRemoved",
             Self::CopyEvicted(_) => "CopyEvicted",
+            Self::CopySpilled { .. } => "CopySpilled",
+            Self::CopyDamaged { .. } => "CopyDamaged",
             Self::Promote(_) => "Promote",
             Self::Endure { .. } => "Endure",
             Self::Save(_) => "Save",

@@ -1,7 +1,7 @@
 //! What a task is, in terms any language could write down (functions by name: decision D8), and how it can fail (D10).
 
 use crate::actor::{ActorDeath, ActorId};
-use crate::{ByteSize, FunctionId, GroupId, Labels, ObjectId, Resources, TaskId};
+use crate::{ByteSize, FunctionId, GroupId, Incarnation, Labels, ObjectId, Resources, TaskId};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -163,6 +163,8 @@ pub struct TaskSpec {
     pub durability: Durability,
     /// Whether it is a generator: then `returns` is zero, and each item it yields is an object, numbered from 0.
     pub stream: Option<Streaming>,
+    /// The driver that submitted it, or the task that submitted it, and so on: on whose account its objects are.
+    pub job: Incarnation,
 }
 
 impl TaskSpec {

@@ -154,6 +154,16 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// Ends the cluster as a program does that is about to end itself: what was spilled is off the disk when this returns.
+    /// Not from within a runtime; dropping the cluster leaves that to the background.
+    pub fn end(self) {
+        for (node, real) in self.nodes.values() {
+            real.block_on(node.clear_spill());
+        }
+    }
+}
+
 impl Drop for Embedded {
     fn drop(&mut self) {
         for (_, (_, real)) in std::mem::take(&mut self.nodes) {

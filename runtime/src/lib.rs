@@ -97,6 +97,7 @@ pub const PROBES: &[&str] = &[
     "stop",
     "stray",
     "submit",
+    "take-over",
     "undelivered",
     "ungroup",
     "replica-failed",

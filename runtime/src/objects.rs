@@ -13,7 +13,7 @@ use mobula_protocol::{ByteSize, Nanos, ObjectId, ResultPlace, TaskErrorKind};
 use mobula_store::codec::Encoded;
 use mobula_store::spill::{Place, SpillFailure};
 use mobula_store::table::{Admission, Restore, Ticket};
-use mobula_store::{Arena, CopyKind, Departed, ObjectState, Region, SpillSettings, StoreError, Table};
+use mobula_store::{Arena, CopyKind, Departed, Region, SpillSettings, StoreError, Table};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::{Notify, mpsc};
 
@@ -84,7 +84,10 @@ impl Objects {
         kind: CopyKind,
     ) -> Result<Region, StoreError> {
         let mut table = self.table();
-        let created = table.create(now, object, size, kind);
+        let created = match kind {
+            CopyKind::Cached => table.create(now, object, size, kind),
+            CopyKind::Primary | CopyKind::Rebuildable => table.create_anew(now, object, size),
+        };
         self.warming.look(table.arena());
         drop(table);
         match created {
@@ -200,15 +203,14 @@ impl Objects {
         let _ = self.inbox.send(Input::Discarded(objects));
     }
 
-    /// Room for a primary copy; none is needed if the same task has made it before.
+    /// Room for a primary copy; none is needed if the same task has made it before, and that can be read.
     async fn reserve(&self, env: &Env, object: ObjectId, size: ByteSize) -> Result<Option<Region>, Error> {
         let now = env.now();
         let mut why = None;
         if !self.table().is_queueing() {
             match self.create(now, object, size, CopyKind::Primary) {
                 Ok(region) => return Ok(Some(region)),
-                Err(StoreError::Duplicate { state, .. }) if is_readable(state) => return Ok(None),
-                Err(StoreError::Duplicate { .. }) => self.forget_unreadable(object),
+                Err(StoreError::Duplicate { .. }) => return Ok(None),
                 Err(error) if !error.may_pass() => why = Some(error),
                 Err(_) => {}
             }
@@ -229,7 +231,7 @@ impl Objects {
             }
             // Registered before the attempt, so that room made in between is not missed.
             let room = self.room.notified();
-            let admission = self.table().admit(env.now(), ticket, (object, size, CopyKind::Primary), self.grace);
+            let admission = self.table().admit(env.now(), ticket, (object, size), self.grace);
             match admission {
                 Admission::Granted(created) => {
                     queued.ticket = None;
@@ -237,14 +239,10 @@ impl Objects {
                     self.report(created.evicted);
                     return Ok(Some(created.region));
                 }
-                Admission::Refused(StoreError::Duplicate { state, .. }) => {
+                Admission::Refused(StoreError::Duplicate { .. }) => {
                     queued.ticket = None;
                     self.freed();
-                    if is_readable(state) {
-                        return Ok(None);
-                    }
-                    self.forget_unreadable(object);
-                    return Box::pin(self.queue(env, object, size)).await;
+                    return Ok(None);
                 }
                 Admission::Refused(why) => {
                     queued.ticket = None;
@@ -263,13 +261,10 @@ impl Objects {
         }
     }
 
-    /// An earlier attempt of the same task left its result on disk, or a copy is on its way from elsewhere: the new one
-    /// takes its place. Whoever brings the other one is told so when it wants to seal it.
-    fn forget_unreadable(&self, object: ObjectId) {
-        let mut table = self.table();
-        if !table.contains(object) {
-            table.delete(object);
-        }
+    /// Whether all of these are on this node, in memory or on disk.
+    pub(crate) fn are_here(&self, objects: &[ObjectId]) -> bool {
+        let table = self.table();
+        objects.iter().all(|object| table.contains(*object) || table.place(*object).is_some())
     }
 
     /// The bytes of a sealed object, as a view that keeps them where they are.
@@ -305,10 +300,6 @@ impl Drop for Queued<'_> {
             self.objects.freed();
         }
     }
-}
-
-fn is_readable(state: ObjectState) -> bool {
-    matches!(state, ObjectState::Sealed | ObjectState::Spilling)
 }
 
 fn store_error(object: ObjectId, why: &StoreError) -> Error {

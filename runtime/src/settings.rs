@@ -18,7 +18,8 @@ pub struct NodeSettings {
     pub store: ByteSize,
     /// What happens to referenced primary copies when it is full.
     pub memory_policy: MemoryPolicy,
-    /// Directories for spilled objects, written to in turn: relative to the node's disk, absolute, or folders of an
+    /// Directories for spilled objects, written to in turn: relative to the node's disk, absolute, or in storage that all
+    /// nodes see and that outlives them: a directory that all machines mount (`shared:/mnt/pool`), or a folder of an
     /// object store (`s3://bucket/folder`, feature `object-store`). With none, nothing is spilled, and a full store
     /// refuses what does not fit.
     pub spill: Vec<String>,

@@ -305,6 +305,25 @@ pub async fn stream_inside(context: Context, items: u64, bytes: u64, seed: u64, 
     Ok(Value::Int(taken.len() as i64))
 }
 
+/// Gets what the references inside its argument name again and again for `time`, and waits for none longer than a
+/// millisecond; the number of references.
+#[task]
+pub async fn get_briefly(context: Context, x: Value, time: u64) -> Result<Value> {
+    const LIMIT: Nanos = Nanos::millis(1);
+    let end = context.env().now() + Nanos(time);
+    while context.env().now() < end {
+        for reference in x.refs() {
+            match context.get_within(reference, LIMIT).await {
+                Err(why) if why.kind != TaskErrorKind::GetTimeout => return Err(why),
+                _ => {}
+            }
+        }
+        // What is in memory is had in no time at all.
+        context.env().sleep(LIMIT).await;
+    }
+    Ok(Value::Int(x.refs().len() as i64))
+}
+
 /// Cancels the tasks that make what the references inside its argument name; the number of references.
 #[task]
 pub async fn cancel_inside(context: Context, x: Value) -> Result<Value> {

@@ -43,6 +43,6 @@ mod world;
 
 pub use cluster::{Cluster, Program};
 pub use fault::{FaultError, NodeState};
-pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, WorldKind};
+pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, SHARED, WorldKind};
 pub use run::{RunFailure, RunOptions, RunReport, run};
 pub use spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec, SpecError};

@@ -26,7 +26,7 @@ pub struct ClusterSpec {
 /// A node that runs tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeSpec {
-    /// Its name: letters, digits and `-`; not `head` or `driver`.
+    /// Its name: letters, digits and `-`; not `head`, `driver` or `shared`.
     pub name: String,
     /// What its tasks may use. Its simulated machine has as many cores as there are cpus here, at least one.
     pub resources: Resources,
@@ -59,7 +59,8 @@ pub struct ClusterSettings {
     pub driver_store: ByteSize,
     /// What happens to referenced primary copies when a store is full.
     pub memory_policy: MemoryPolicy,
-    /// Directories for spilled objects, on each node's disk; with none, nothing is spilled.
+    /// Directories for spilled objects, on each node's disk, or in storage that all share (`shared:NAME`); with none,
+    /// nothing is spilled.
     pub spill: Vec<String>,
     /// The folder for persisted values, outside the cluster.
     pub persist: Option<String>,
@@ -80,7 +81,9 @@ pub struct LinkSpec {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Not a name for a node.
-    #[error("`{name}` is no name for a node; use up to 64 letters, digits and `-`, and neither `head` nor `driver`")]
+    #[error(
+        "`{name}` is no name for a node; use up to 64 letters, digits and `-`, and none of `head`, `driver` and `shared`"
+    )]
     BadName {
         /// What was given.
         name: String,
@@ -138,7 +141,8 @@ impl NodeSpec {
         // The narrowest of what the worlds allow, so that a file means the same in all of them.
         let plain = self.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let length = (1..=mobula_protocol::member::LONGEST_NAME).contains(&self.name.len());
-        if !plain || !length || self.name == HEAD || self.name == DRIVER {
+        let taken = [HEAD, DRIVER, mobula_env::SHARED];
+        if !plain || !length || taken.contains(&self.name.as_str()) {
             return Err(SpecError::BadName { name: self.name.clone() });
         }
         if self.store == ByteSize::ZERO {

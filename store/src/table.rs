@@ -248,7 +248,26 @@ impl Table {
         if let Some(entry) = self.entries.get(&id) {
             return Err(StoreError::Duplicate { id, state: entry.state() });
         }
+        self.begin(now, id, len, copy)
+    }
+
+    /// The same for a result that its task makes again: what is here of an earlier attempt and cannot be read (it is on
+    /// disk, or on its way) makes way for it, but only once there is room. Whoever brings the other one is told so when it
+    /// wants to seal it.
+    ///
+    /// # Errors
+    /// As for [`Table::create`]; `Duplicate` only if the object can be read.
+    pub fn create_anew(&mut self, now: Nanos, id: ObjectId, len: ByteSize) -> Result<Created, StoreError> {
+        self.forget_abandoned();
+        if let Some(entry) = self.entries.get(&id).filter(|entry| entry.sealed().is_some()) {
+            return Err(StoreError::Duplicate { id, state: entry.state() });
+        }
+        self.begin(now, id, len, CopyKind::Primary)
+    }
+
+    fn begin(&mut self, now: Nanos, id: ObjectId, len: ByteSize, copy: CopyKind) -> Result<Created, StoreError> {
         let (region, evicted) = self.make_room(now, len)?;
+        self.remove(id);
         self.uses += 1;
         let memory = Memory::Creating(region.watch());
         let entry = Entry {

@@ -37,6 +37,12 @@ pub(super) fn run(dir: &Path, path: &str, op: Op) -> io::Result<Answer> {
             return Ok(Answer::Bytes(bytes.into()));
         }
         Op::Len => return Ok(Answer::Len(fs::metadata(&file)?.len())),
+        Op::Written => {
+            let written = fs::metadata(&file)?.modified()?;
+            // A file from before 1970 is old enough.
+            let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            return Ok(Answer::Written(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)));
+        }
         Op::Remove => match fs::remove_file(&file) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}

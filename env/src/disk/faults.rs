@@ -2,7 +2,8 @@
 
 use super::{Answer, Op, Tree};
 use crate::rng::Rng;
-use std::collections::BTreeSet;
+use mobula_protocol::Nanos;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
@@ -35,6 +36,8 @@ pub(crate) struct FaultyDisk {
     pub faults: DiskFaults,
     draws: Rng,
     claims: BTreeSet<String>,
+    /// When files were last written as a whole.
+    written: BTreeMap<String, Nanos>,
 }
 
 impl Default for DiskFaults {
@@ -46,7 +49,13 @@ impl Default for DiskFaults {
 impl FaultyDisk {
     pub fn new(seed: u64, machine: &str) -> Self {
         let draws = Rng::new(seed, machine, "disk errors");
-        Self { tree: Tree::default(), faults: DiskFaults::default(), draws, claims: BTreeSet::new() }
+        Self {
+            tree: Tree::default(),
+            faults: DiskFaults::default(),
+            draws,
+            claims: BTreeSet::new(),
+            written: BTreeMap::new(),
+        }
     }
 
     /// The process that claimed directories is gone.
@@ -63,7 +72,7 @@ impl FaultyDisk {
     }
 
     /// Runs an operation on `path` in `folder`.
-    pub fn run(&mut self, folder: &str, path: &str, op: Op) -> io::Result<Answer> {
+    pub fn run(&mut self, now: Nanos, folder: &str, path: &str, op: Op) -> io::Result<Answer> {
         if matches!(op, Op::Write(_) | Op::Append(_) | Op::AppendDurably(_)) {
             if self.faults.full {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, format!("{path}: no space left on device")));
@@ -72,17 +81,28 @@ impl FaultyDisk {
                 return Err(io::Error::other(format!("{path}: input/output error")));
             }
         }
+        let full = format!("{folder}{path}");
         let op = match op {
             Op::Rename(to) => Op::Rename(format!("{folder}{to}")),
+            Op::Written => return self.written(&full),
             op => op,
         };
-        match self.tree.run(&format!("{folder}{path}"), op)? {
+        if matches!(op, Op::Write(_)) {
+            self.written.insert(full.clone(), now);
+        }
+        match self.tree.run(&full, op)? {
             Answer::Paths(paths) => {
                 let inside = paths.iter().filter_map(|path| path.strip_prefix(folder));
                 Ok(Answer::Paths(inside.map(str::to_owned).collect()))
             }
             answer => Ok(answer),
         }
+    }
+
+    fn written(&mut self, path: &str) -> io::Result<Answer> {
+        self.tree.run(path, Op::Len)?;
+        let at = self.written.get(path).copied().unwrap_or_default();
+        Ok(Answer::Written((at.0 / Nanos::secs(1).0) as i64))
     }
 
     /// `directory` ends with a `/`.

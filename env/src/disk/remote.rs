@@ -80,6 +80,7 @@ impl Remote {
             Op::Sync => Ok(Answer::Done),
             Op::Read { offset, len } => self.read(&at, offset, len).await.map(Answer::Bytes),
             Op::Len => self.store.head(&at).await.map(|meta| Answer::Len(meta.size)),
+            Op::Written => self.store.head(&at).await.map(|meta| Answer::Written(meta.last_modified.timestamp())),
             Op::Remove => self.remove(&at).await.map(|()| Answer::Done),
             Op::List => self.list(path).await.map(Answer::Paths),
             Op::Rename(to) => {
@@ -130,25 +131,6 @@ impl Remote {
         let mut names: Vec<String> = names.filter(|name| name.starts_with(prefix)).collect();
         names.sort();
         Ok(names)
-    }
-
-    /// When a file was last written, in seconds of the store's own clock; none if there is no such file.
-    pub async fn written(&self, path: &str) -> io::Result<Option<i64>> {
-        match self.store.head(&self.path(path)).await {
-            Ok(meta) => Ok(Some(meta.last_modified.timestamp())),
-            Err(Error::NotFound { .. }) => Ok(None),
-            Err(why) => Err(self.failed(path, why)),
-        }
-    }
-
-    /// Removes all files below a folder, the one named `last` after the others.
-    pub async fn remove_folder(&self, folder: &str, last: &str) -> io::Result<()> {
-        let last = format!("{folder}/{last}");
-        let all = self.list(&format!("{folder}/")).await.map_err(|why| self.failed(folder, why))?;
-        for path in all.iter().filter(|path| **path != last).chain([&last]) {
-            self.remove(&self.path(path)).await.map_err(|why| self.failed(path, why))?;
-        }
-        Ok(())
     }
 }
 

@@ -29,14 +29,6 @@ impl Remote {
     pub async fn folders(&self, _: &str) -> io::Result<Vec<String>> {
         match *self {}
     }
-
-    pub async fn written(&self, _: &str) -> io::Result<Option<i64>> {
-        match *self {}
-    }
-
-    pub async fn remove_folder(&self, _: &str, _: &str) -> io::Result<()> {
-        match *self {}
-    }
 }
 
 impl Upload {

@@ -46,6 +46,7 @@ impl Tree {
                 return Ok(Answer::Bytes(Bytes::copy_from_slice(&visible[start..end])));
             }
             Op::Len => return Ok(Answer::Len(self.existing(path)?.visible.len() as u64)),
+            Op::Written => return Err(io::Error::new(io::ErrorKind::Unsupported, "a tree has no clock")),
             Op::Remove => self.remove(path),
             Op::List => {
                 let from = self.names.range(path.to_owned()..);

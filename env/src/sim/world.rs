@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) simulator: simulator::Shared,
     pub(crate) faults: Arc<RpcFaults>,
     machines: Mutex<BTreeMap<String, Arc<Machine>>>,
+    /// The storage that all machines see.
+    shared: Mutex<FaultyDisk>,
     /// The links cut by partitions; machines without power are cut off besides.
     cuts: Mutex<BTreeSet<(String, String)>>,
 }
@@ -75,6 +77,7 @@ impl World {
             record,
             faults: Arc::default(),
             machines: Mutex::new(BTreeMap::from([(DRIVER.to_owned(), Arc::new(driver))])),
+            shared: Mutex::new(FaultyDisk::new(config.seed, "shared storage")),
             cuts: Mutex::default(),
             config,
         })
@@ -94,6 +97,15 @@ impl World {
         let machine = Arc::new(Machine::new(name, cores, Some(boot), self.config.seed));
         let before = lock(&self.machines).insert(name.to_owned(), machine);
         assert!(before.is_none(), "there is a node `{name}` already");
+    }
+
+    /// The disk of a machine, or the shared one.
+    pub(crate) fn with_disk<T>(&self, name: &str, use_it: impl FnOnce(&mut FaultyDisk) -> T) -> T {
+        if name == super::SHARED {
+            use_it(&mut lock(&self.shared))
+        } else {
+            use_it(&mut lock(&self.machine(name).disk))
+        }
     }
 
     pub(crate) fn machine(&self, name: &str) -> Arc<Machine> {
@@ -188,11 +200,6 @@ impl Machine {
         lock(&self.disk).power_cut();
     }
 
-    /// The disk, for faults.
-    pub(crate) fn disk(&self) -> &Mutex<FaultyDisk> {
-        &self.disk
-    }
-
     pub(crate) fn clock_jump(&self, delta_nanos: i64) {
         self.wall_offset.fetch_add(delta_nanos, Ordering::Relaxed);
     }
@@ -271,8 +278,9 @@ impl SimPlace {
         self.world.config.costs
     }
 
-    pub(crate) fn disk(&self) -> &Mutex<FaultyDisk> {
-        &self.machine.disk
+    /// The machine's disk, or the one that all machines share.
+    pub(crate) fn disk(&self, shared: bool) -> &Mutex<FaultyDisk> {
+        if shared { &self.world.shared } else { &self.machine.disk }
     }
 
     /// When a computation that starts now and charged `charged` is done.

@@ -108,6 +108,7 @@ fn spec(id: TaskId, placement: Placement) -> TaskSpec {
         replay: Replay::Accept,
         durability: crate::Durability::default(),
         stream: None,
+        job: id.owner,
     }
 }
 

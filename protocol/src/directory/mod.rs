@@ -25,6 +25,8 @@
 //! - One of the copies is the *primary* one, which its node keeps: the first, and when that is lost the next in id order,
 //!   which is then promoted. So a value that cannot be made again is not evicted from the last node that has it (I19).
 //! - `Stored` is never empty: an object without a copy is `Pending`, and whoever removed the last copy is told so.
+//! - A copy that its node has also spilled to shared storage ([`Directory::spilled`]) does not die with the node: it
+//!   becomes the heir's, who reads it there.
 //! - The death of a node costs time in proportion to what it held and asked for, not to the number of objects.
 //!
 //! # What must NOT happen
@@ -45,10 +47,11 @@
 //!   errors.
 //! - A copy that turns up after the last known one was lost ends the loss. Ray's recovery looks for such copies too,
 //!   but only once, when recovery begins (`ObjectRecoveryManager::PinOrReconstructObject`).
+//! - In Ray what a node spilled is lost with the node, also what lies in a bucket (#17377, open).
 //!
 //! The methods are calls and not a [`crate::Machine`]'s events: the owner needs most answers in the same step.
 
-use crate::{ByteSize, Incarnation, Located, Map, ObjectId, Violation};
+use crate::{ByteSize, Incarnation, Located, Map, ObjectId, SharedPlace, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
@@ -72,6 +75,15 @@ pub enum Gone {
     Still,
     /// It was the last copy: the object is pending now and needs recovery.
     Last,
+}
+
+/// What the death of a node left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bereaved {
+    /// The objects whose last copy that was, in id order.
+    pub lost: Vec<ObjectId>,
+    /// The copies that lie in shared storage and are the heir's now, in id order.
+    pub inherited: Vec<(ObjectId, ByteSize, SharedPlace)>,
 }
 
 /// What a reported copy changed.
@@ -104,6 +116,8 @@ struct Entry {
     lost: Option<ByteSize>,
     /// If stored: whose copy must not be evicted, because the owner counts on it.
     primary: Option<Incarnation>,
+    /// If stored: which of the copies also lies in shared storage, and where.
+    shared: Option<Box<(Incarnation, SharedPlace)>>,
     /// In id order.
     subscribers: Vec<Incarnation>,
 }
@@ -111,7 +125,7 @@ struct Entry {
 impl Entry {
     /// What being absent from the map means.
     const fn pending() -> Self {
-        Self { located: Located::Pending, lost: None, primary: None, subscribers: Vec::new() }
+        Self { located: Located::Pending, lost: None, primary: None, shared: None, subscribers: Vec::new() }
     }
 
     fn is_pending(&self) -> bool {
@@ -154,6 +168,7 @@ impl Directory {
                 dropped.retain(|old| old != at);
             }
             entry.primary = entry.copies().first().copied();
+            entry.shared = None;
             entry.tell_all(object, out);
         }
         self.drop_if_pending(object);
@@ -212,6 +227,7 @@ impl Directory {
             entry.lost = Some(*size);
             entry.located = Located::Pending;
         }
+        entry.shared.take_if(|shared| shared.0 == at);
         let heir = entry.copies().first().copied();
         if entry.primary == Some(at) {
             entry.primary = heir;
@@ -230,7 +246,7 @@ impl Directory {
         let Located::Stored { size, copies } = &mut entry.located else { return Vec::new() };
         let (size, copies) = (*size, std::mem::take(copies));
         entry.located = Located::Pending;
-        (entry.lost, entry.primary) = (Some(size), None);
+        (entry.lost, entry.primary, entry.shared) = (Some(size), None, None);
         copies.iter().for_each(|at| unlink(&mut self.held, *at, object));
         entry.tell_all(object, out);
         copies
@@ -246,12 +262,57 @@ impl Directory {
         std::mem::take(&mut self.promoted)
     }
 
-    /// A node was declared dead: its copies are gone and it no longer asks. Returns the objects whose last copy that
-    /// was, in id order.
-    pub fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Notify>) -> Vec<ObjectId> {
+    /// A node says that its copy also lies at `place`. Means nothing of a copy that is not listed, or not any more.
+    pub fn spilled(&mut self, object: ObjectId, at: Incarnation, place: SharedPlace) {
+        let listed = |entry: &&mut Entry| entry.copies().binary_search(&at).is_ok();
+        if let Some(entry) = self.objects.get_mut(&object).filter(listed) {
+            entry.shared = Some(Box::new((at, place)));
+        }
+    }
+
+    /// Where a copy of the object lies in shared storage, if the node that wrote it lives and said so.
+    pub fn shared(&self, object: ObjectId) -> Option<&SharedPlace> {
+        self.objects.get(&object)?.shared.as_deref().map(|(_, place)| place)
+    }
+
+    /// A node was declared dead: its copies are gone and it no longer asks. Those that lie in shared storage become
+    /// copies of `heir`, a living node, which is the primary one then if the dead one's was.
+    pub fn node_died(&mut self, dead: Incarnation, heir: Incarnation, out: &mut Vec<Notify>) -> Bereaved {
         self.subscriber_died(dead);
-        let held = self.held.get(&dead).cloned().unwrap_or_default();
-        held.into_iter().filter(|object| self.copy_removed(*object, dead, out) == Gone::Last).collect()
+        let mut bereaved = Bereaved::default();
+        for object in self.held.get(&dead).cloned().unwrap_or_default() {
+            match self.inherit(object, dead, heir, out) {
+                Some((size, place)) => bereaved.inherited.push((object, size, place)),
+                None if self.copy_removed(object, dead, out) == Gone::Last => bereaved.lost.push(object),
+                None => {}
+            }
+        }
+        bereaved
+    }
+
+    /// Puts `heir` in the place of `dead`, if the dead one's copy lies in shared storage.
+    fn inherit(
+        &mut self,
+        object: ObjectId,
+        dead: Incarnation,
+        heir: Incarnation,
+        out: &mut Vec<Notify>,
+    ) -> Option<(ByteSize, SharedPlace)> {
+        let entry = self.objects.get_mut(&object)?;
+        let (_, place) = *entry.shared.take_if(|shared| shared.0 == dead && dead != heir)?;
+        let Located::Stored { size, copies } = &mut entry.located else { return None };
+        let size = *size;
+        copies.retain(|at| *at != dead);
+        if let Err(position) = copies.binary_search(&heir) {
+            copies.insert(position, heir);
+        }
+        if entry.primary == Some(dead) {
+            entry.primary = Some(heir);
+        }
+        unlink(&mut self.held, dead, object);
+        self.held.entry(heir).or_default().insert(object);
+        entry.tell_all(object, out);
+        Some((size, place))
     }
 
     /// `by` wants to know where `object` is, and is told at once; again if it asks again. An object the directory
@@ -348,6 +409,7 @@ impl Directory {
                 && stored != copies.is_empty()
                 && entry.primary.is_some() == stored
                 && entry.primary.is_none_or(|primary| copies.contains(&primary))
+                && entry.shared.as_ref().is_none_or(|shared| copies.contains(&shared.0))
                 && (entry.lost.is_none() || entry.located == Located::Pending)
                 && !entry.is_pending()
                 && known(&self.held, copies)

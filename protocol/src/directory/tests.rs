@@ -17,6 +17,13 @@ fn stored(size: u64, copies: &[u32]) -> Located {
     Located::Stored { size: ByteSize(size), copies: copies.iter().map(|n| node(*n)).collect() }
 }
 
+/// Who reads what the dead have left.
+const HEIR: u32 = 1;
+
+fn place(n: u32) -> SharedPlace {
+    SharedPlace { root: "s3://pool".into(), life: format!("life-{n}").into(), file: 1, offset: 64 }
+}
+
 #[test]
 fn a_subscriber_is_told_at_once_and_then_of_changes_only() {
     let (mut directory, mut out) = (Directory::default(), vec![]);
@@ -35,7 +42,7 @@ fn a_copy_that_turns_up_late_ends_the_loss_but_only_in_the_accepted_size() {
     let (mut directory, mut out) = (Directory::default(), vec![]);
     assert_eq!(directory.copy_added(object(1), node(3), ByteSize(5), &mut out), Added::Refused, "never stored");
     directory.stored(object(1), ByteSize(5), node(2), &mut out);
-    assert_eq!(directory.node_died(node(2), &mut out), [object(1)]);
+    assert_eq!(directory.node_died(node(2), node(1), &mut out).lost, [object(1)]);
     assert_eq!(directory.locate(object(1)), Located::Pending);
     assert_eq!(directory.copy_added(object(1), node(3), ByteSize(6), &mut out), Added::Refused);
     assert_eq!(directory.copy_added(object(1), node(3), ByteSize(5), &mut out), Added::Found);
@@ -66,6 +73,7 @@ enum Op {
     Stored(u64, u64, u32),
     Added(u64, u64, u32),
     Removed(u64, u32),
+    Spilled(u64, u32),
     Dropped(u64),
     Died(u32),
     Subscribe(u64, u32),
@@ -80,6 +88,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (o.clone(), size.clone(), n.clone()).prop_map(|(o, s, n)| Op::Stored(o, s, n)),
         3 => (o.clone(), size, n.clone()).prop_map(|(o, s, n)| Op::Added(o, s, n)),
         2 => (o.clone(), n.clone()).prop_map(|(o, n)| Op::Removed(o, n)),
+        2 => (o.clone(), n.clone()).prop_map(|(o, n)| Op::Spilled(o, n)),
         1 => o.clone().prop_map(Op::Dropped),
         1 => n.clone().prop_map(Op::Died),
         2 => (o.clone(), n.clone()).prop_map(|(o, n)| Op::Subscribe(o, n)),
@@ -93,6 +102,8 @@ fn op() -> impl Strategy<Value = Op> {
 struct Model {
     located: BTreeMap<u64, Located>,
     lost: BTreeMap<u64, u64>,
+    /// Whose copy lies in shared storage.
+    shared: BTreeMap<u64, u32>,
     /// What each subscriber was told last.
     told: BTreeMap<(u64, u32), Located>,
 }
@@ -121,6 +132,12 @@ impl Model {
 
     fn remove(&mut self, o: u64, n: u32) -> Gone {
         let Located::Stored { size, mut copies } = self.at(o) else { return Gone::Still };
+        if !copies.contains(&node(n)) {
+            return Gone::Still;
+        }
+        if self.shared.get(&o) == Some(&n) {
+            self.shared.remove(&o);
+        }
         copies.retain(|at| *at != node(n));
         if copies.is_empty() {
             self.lost.insert(o, size.0);
@@ -141,6 +158,7 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
                 _ => Located::Failed(TaskError::new(TaskErrorKind::Freed, "freed")),
             };
             model.lost.remove(&o);
+            model.shared.remove(&o);
             model.located.insert(o, located.clone());
             directory.set(object(o), located, out);
         }
@@ -150,6 +168,7 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
                 model.add(o, size, n);
             } else {
                 model.lost.remove(&o);
+                model.shared.remove(&o);
                 model.located.insert(o, stored(size, &[n]));
             }
             directory.stored(object(o), ByteSize(size), node(n), out);
@@ -158,6 +177,12 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
             assert_eq!(directory.copy_added(object(o), node(n), ByteSize(size), out), model.add(o, size, n));
         }
         Op::Removed(o, n) => assert_eq!(directory.copy_removed(object(o), node(n), out), model.remove(o, n)),
+        Op::Spilled(o, n) => {
+            if matches!(model.at(o), Located::Stored { copies, .. } if copies.contains(&node(n))) {
+                model.shared.insert(o, n);
+            }
+            directory.spilled(object(o), node(n), place(n));
+        }
         Op::Dropped(o) => {
             let copies = match model.at(o) {
                 Located::Stored { copies, .. } => copies,
@@ -170,8 +195,19 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
         }
         Op::Died(n) => {
             model.told.retain(|(_, by), _| *by != n);
-            let last: Vec<ObjectId> = (0..4).filter(|o| model.remove(*o, n) == Gone::Last).map(object).collect();
-            assert_eq!(directory.node_died(node(n), out), last);
+            let mut expected = Bereaved::default();
+            for o in 0..4 {
+                if model.shared.get(&o) == Some(&n) {
+                    let Located::Stored { size, .. } = model.at(o) else { panic!("only a copy can be spilled") };
+                    // The heir first: it is never the last copy that goes.
+                    model.add(o, size.0, HEIR);
+                    model.remove(o, n);
+                    expected.inherited.push((object(o), size, place(n)));
+                } else if model.remove(o, n) == Gone::Last {
+                    expected.lost.push(object(o));
+                }
+            }
+            assert_eq!(directory.node_died(node(n), node(HEIR), out), expected);
         }
         Op::Subscribe(o, n) => {
             model.told.remove(&(o, n));
@@ -186,6 +222,7 @@ fn apply(directory: &mut Directory, model: &mut Model, op: Op, out: &mut Vec<Not
         Op::Forget(o) => {
             model.told.retain(|(of, _), _| *of != o);
             model.lost.remove(&o);
+            model.shared.remove(&o);
             model.located.remove(&o);
             directory.forget(object(o));
         }
@@ -227,11 +264,30 @@ fn the_copy_that_is_left_becomes_the_primary_one() {
     directory.copy_added(x, node(3), size, &mut out);
     directory.copy_removed(x, node(1), &mut out);
     assert!(directory.take_promoted().is_empty(), "the primary one is where it was");
-    directory.node_died(node(2), &mut out);
+    directory.node_died(node(2), node(9), &mut out);
     assert_eq!(directory.take_promoted(), [(node(3), x)]);
     directory.copy_removed(x, node(3), &mut out);
     assert!(directory.take_promoted().is_empty(), "nothing is left to promote");
     directory.copy_added(x, node(4), size, &mut out);
     assert_eq!(directory.take_promoted(), [(node(4), x)], "a copy that was on its way");
+    directory.check().unwrap();
+}
+
+#[test]
+fn a_copy_in_shared_storage_becomes_the_heirs() {
+    let (mut directory, mut out) = (Directory::default(), Vec::new());
+    let (x, size) = (object(1), ByteSize(5));
+    directory.spilled(x, node(2), place(2));
+    assert_eq!(directory.shared(x), None, "there is no such copy");
+    directory.stored(x, size, node(2), &mut out);
+    directory.spilled(x, node(2), place(2));
+    assert_eq!(directory.shared(x), Some(&place(2)));
+    directory.subscribe(x, node(9), &mut out);
+    out.clear();
+    let bereaved = directory.node_died(node(2), node(HEIR), &mut out);
+    assert_eq!(bereaved, Bereaved { lost: vec![], inherited: vec![(x, size, place(2))] });
+    assert_eq!(out.iter().map(|told| &told.located).collect::<Vec<_>>(), [&stored(5, &[HEIR])], "never pending");
+    assert!(directory.take_promoted().is_empty(), "the heir knows that it is the primary one");
+    assert_eq!(directory.copy_removed(x, node(HEIR), &mut out), Gone::Last, "a damaged file is a loss like any other");
     directory.check().unwrap();
 }

@@ -31,6 +31,7 @@ impl Message {
                 Located::Failed(error) => error.weight(),
                 Located::Pending => 0,
             },
+            Self::CopySpilled { place, .. } => place.root.len() + place.life.len() + NAME,
             Self::Free(objects) => objects.len() * NAME,
             Self::Actor(word) => word.weight(),
             Self::Job(word) => word.weight(),
@@ -55,6 +56,7 @@ impl Message {
             | Self::CopyAdded { .. }
             | Self::CopyRemoved(_)
             | Self::CopyEvicted(_)
+            | Self::CopyDamaged { .. }
             | Self::Promote(_)
             | Self::Endure { .. }
             | Self::Save(_)

@@ -93,6 +93,14 @@ impl Owner {
         }
     }
 
+    /// A copy that cannot be read is none; its node drops it.
+    pub(super) fn copy_damaged(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {
+        if self.directory.copies(object).binary_search(&at).is_ok() {
+            free(at, object, out);
+            self.copy_removed(object, at, out);
+        }
+    }
+
     /// A node dropped a primary copy because its task can run again. If it was the last, the task gets one more loss to
     /// spend: making room is not what the budget is for.
     pub(super) fn copy_evicted(&mut self, object: ObjectId, at: Incarnation, out: &mut Vec<Effect>) {

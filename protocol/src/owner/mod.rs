@@ -26,7 +26,8 @@
 //! the result of a task, and so can be the argument of one that is submitted before it ends.
 //!
 //! # Recovery
-//! 1. A copy is lost with its node, or its node says so. Other copies: nothing to do.
+//! 1. A copy is lost with its node, or its node says so. Other copies: nothing to do. One that lies in shared storage is
+//!    taken over by this node, which reads it there and answers for its file ([`Effect::TakeOver`]).
 //! 2. No copy left: the object is `Pending` again, and subscribers are told.
 //! 3. Once somebody wants it (a subscriber, a task's argument), the producing task is queued again at the cost of its
 //!    loss budget; lost arguments are wanted in turn, so recovery is recursive. A task that is already pending is not
@@ -104,6 +105,7 @@
 //! # Must not happen
 //! Deciding where a task runs (that is [`crate::sched`]); fetching (that is [`crate::pull`]).
 
+mod account;
 mod arguments;
 mod attempts;
 mod calls;
@@ -119,10 +121,11 @@ mod tasks;
 mod tests;
 mod types;
 
+pub use account::Holding;
 pub(crate) use attempts::spend;
 pub use types::{Counters, Effect, Event, Token};
 
-use crate::directory::{Directory, Notify};
+use crate::directory::{Bereaved, Directory, Notify};
 use crate::{
     ByteSize, Durability, Incarnation, Located, Machine, Map, Nanos, ObjectId, ResultPlace, TaskError, TaskId,
     Violation,
@@ -424,7 +427,9 @@ impl Owner {
     fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {
         self.dead.insert(dead);
         let keeps = crate::planted!("owner-keeps-dead-copies");
-        let lost = if keeps { Vec::new() } else { self.directory.node_died(dead, &mut self.news) };
+        let left = if keeps { Bereaved::default() } else { self.directory.node_died(dead, self.me, &mut self.news) };
+        let taken = left.inherited.into_iter();
+        out.extend(taken.map(|(object, size, place)| Effect::TakeOver { object, size, place }));
         self.tell(out);
         self.replicas.node_died(dead);
         let unread = self.persisted.node_died(dead);
@@ -432,7 +437,7 @@ impl Owner {
         self.end_attempts_on(dead, out);
         self.forget_borrower(dead);
         self.owner_died(dead, out);
-        for object in lost {
+        for object in left.lost {
             self.lost(object, out);
         }
     }
@@ -447,6 +452,11 @@ impl Machine for Owner {
             Event::Put { object, place, refs } => self.put(object, place, refs, out),
             Event::PutBegun { object, refs } => self.put_begun(object, refs, out),
             Event::PutEnded { object, result } => self.put_ended(object, result, out),
+            Event::PutFor { object, job } => {
+                if let Some(entry) = self.objects.get_mut(&object) {
+                    entry.job = Some(job);
+                }
+            }
             Event::Submit(spec) => self.submit(spec, out),
             Event::Assigned { task, lease, to } => self.assigned(task, lease, to, out),
             Event::Unschedulable { task, error } => self.unschedulable(task, error, out),
@@ -465,6 +475,8 @@ impl Machine for Owner {
             Event::Unsubscribe { object, by } => self.directory.unsubscribe(object, by),
             Event::CopyAdded { object, at, size } => self.copy_added(object, at, size, out),
             Event::CopyRemoved { object, at } => self.copy_removed(object, at, out),
+            Event::CopyDamaged { object, at } => self.copy_damaged(object, at, out),
+            Event::CopySpilled { object, at, place } => self.directory.spilled(object, at, place),
             Event::Await { object, token } => self.await_value(object, token, out),
             Event::Unawait { object, token } => self.unawait(object, token),
             Event::CopyEvicted { object, at } => self.copy_evicted(object, at, out),

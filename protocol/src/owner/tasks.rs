@@ -7,6 +7,11 @@ use crate::{Attempt, GroupId, Incarnation, LeaseId, Located, TaskError, TaskErro
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// How many labels are counted apart.
+pub(super) const MOST_LABELS: usize = 4_096;
+/// What the others are counted under.
+pub(super) const OTHER_LABELS: &str = "(others)";
+
 impl Owner {
     pub(super) fn submit(&mut self, spec: Arc<TaskSpec>, out: &mut Vec<Effect>) {
         let label = self.label(&spec.label);
@@ -39,9 +44,14 @@ impl Owner {
         self.wait_for_args(id, out);
     }
 
+    /// The index of a label's counters. Labels are for people, who read a few: beyond [`MOST_LABELS`] new ones are counted
+    /// together, so that a program that makes them up takes bounded memory.
     fn label(&mut self, label: &Arc<str>) -> usize {
         if let Some(index) = self.labels.get(label) {
             return *index;
+        }
+        if self.labels.len() >= MOST_LABELS && **label != *OTHER_LABELS {
+            return self.label(&OTHER_LABELS.into());
         }
         self.counters.push((label.clone(), Counters::default()));
         self.labels.insert(label.clone(), self.counters.len() - 1);

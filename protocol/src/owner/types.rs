@@ -5,7 +5,7 @@ use crate::{
     Attempt, ByteSize, Credit, Durability, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace,
     SchedulingClass,
 };
-use crate::{GroupId, TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
+use crate::{GroupId, SharedPlace, TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,6 +36,13 @@ pub enum Event {
         object: ObjectId,
         /// Where it lies, or why there is no value.
         result: Result<ResultPlace, TaskError>,
+    },
+    /// What was put, or is being put, is on the account of another driver than this process: a task of it did.
+    PutFor {
+        /// The object.
+        object: ObjectId,
+        /// That driver.
+        job: Incarnation,
     },
     /// The application submitted a task. The caller holds one reference to each result.
     Submit(Arc<TaskSpec>),
@@ -145,6 +152,22 @@ pub enum Event {
         object: ObjectId,
         /// Where.
         at: Incarnation,
+    },
+    /// A node was sent wrong bytes from a copy, again and again: that copy is none.
+    CopyDamaged {
+        /// The object.
+        object: ObjectId,
+        /// Whose copy.
+        at: Incarnation,
+    },
+    /// A node says that its copy also lies in storage that outlives it.
+    CopySpilled {
+        /// The object.
+        object: ObjectId,
+        /// Whose copy.
+        at: Incarnation,
+        /// Where it lies.
+        place: SharedPlace,
     },
     /// The application waits until an object of ours is no longer pending, and is told once by [`Effect::Exists`].
     /// Wants the object as [`Event::Subscribe`] does.
@@ -361,6 +384,16 @@ pub enum Effect {
     },
     /// To this process's node: remove what may be there of an object.
     Erase(ObjectId),
+    /// To this node: a dead node's copy, at this place, is ours now. To be answered with [`Event::CopyRemoved`] if it
+    /// cannot be had.
+    TakeOver {
+        /// The object.
+        object: ObjectId,
+        /// Its size.
+        size: ByteSize,
+        /// Where it lies.
+        place: SharedPlace,
+    },
     /// To a node: drop these copies.
     Free {
         /// The node.
@@ -491,6 +524,8 @@ pub(super) struct Object {
     pub origin: Origin,
     /// Whether it is an item of a generator.
     pub item: bool,
+    /// On whose account it was put, if not on this process's own.
+    pub job: Option<Incarnation>,
     /// The hash of the value that was accepted last, if a task made it.
     pub hash: Option<u64>,
 }

@@ -3,12 +3,16 @@
 use super::types::Rank;
 use super::{Effect, FetchFailure, Pull};
 use crate::{Attempt, ByteSize, Incarnation, Located, Nanos, ObjectId, TaskError, TaskErrorKind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long to wait before an attempt that failed is repeated.
 pub const BACKOFF_FIRST: Nanos = Nanos::millis(50);
 /// The longest such wait.
 pub const BACKOFF_LAST: Nanos = Nanos::secs(5);
+
+/// A node that answers so often with wrong bytes has a damaged copy. Not at the first time: a connection may have damaged
+/// them, and then another attempt is cheaper than making the value again.
+pub const CORRUPT_LAST: u32 = 3;
 
 /// What an object means for the admission of a bundle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(super) struct Object {
     pub retry_at: Option<Nanos>,
     /// Whether it waits because this node's store had no memory.
     pub starved: bool,
+    /// Who sent wrong bytes of it, and how often.
+    pub corrupt: BTreeMap<Incarnation, u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,6 +249,14 @@ impl Pull {
         }
         if let Some(entry) = self.objects.get_mut(&object) {
             entry.starved = why == FetchFailure::NoMemory;
+            if let FetchFailure::Corrupt(Some(at)) = why {
+                let times = entry.corrupt.entry(at).or_default();
+                *times += 1;
+                if *times == CORRUPT_LAST {
+                    entry.corrupt.remove(&at);
+                    out.push(Effect::Damaged { object, at });
+                }
+            }
         }
         if crate::planted!("pull-gives-up") {
             return;

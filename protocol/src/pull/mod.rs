@@ -53,6 +53,8 @@
 //!   another, and goes on where it was.
 //! - An attempt fails only for want of memory, or with wrong bytes. It is repeated after a wait that doubles from
 //!   [`BACKOFF_FIRST`] to [`BACKOFF_LAST`], or as soon as there is more memory.
+//! - A copy that arrives damaged [`CORRUPT_LAST`] times is reported ([`Effect::Damaged`]): its owner then does without it,
+//!   so that the last copy is not asked for again and again for ever.
 //! - It never gives up while the owner lists a copy. Membership decides who is dead, not a timer here.
 //! - An object that was spilled here is *restored* before any other node is asked for it. Restores are admitted like
 //!   fetches.
@@ -90,7 +92,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::{BACKOFF_FIRST, BACKOFF_LAST};
+pub use fetch::{BACKOFF_FIRST, BACKOFF_LAST, CORRUPT_LAST};
 pub use types::{BundleId, Effect, Event, FetchFailure, Priority, Value};
 pub use waiting::{Waiting, WaitingFor};
 

@@ -59,7 +59,11 @@ fn op() -> impl Strategy<Value = Op> {
     let (o, b) = (0..OBJECTS, 0..6usize);
     let priority =
         prop_oneof![Just(Priority::Get), Just(Priority::Wait), Just(Priority::Args), Just(Priority::Replica)];
-    let why = prop_oneof![Just(FetchFailure::NoMemory), Just(FetchFailure::Corrupt)];
+    let why = prop_oneof![
+        Just(FetchFailure::NoMemory),
+        Just(FetchFailure::Corrupt(None)),
+        Just(FetchFailure::Corrupt(Some(Incarnation::new(2, 2))))
+    ];
     prop_oneof![
         10 => (prop::collection::vec(o.clone(), 0..4), priority).prop_map(|(objects, p)| Op::Want(objects, p)),
         4 => b.clone().prop_map(Op::Drop),
@@ -215,6 +219,8 @@ impl World {
                 let (_, objects, phase) = self.bundles.remove(&bundle).expect("known");
                 assert!(phase == Phase::Wanted && objects.contains(&object));
             }
+            // The owner's affair: the fetch goes on meanwhile.
+            Effect::Damaged { .. } => {}
             Effect::Unavailable { bundle, object } => {
                 let (priority, objects, phase) = &self.bundles[&bundle];
                 assert!(*priority == Priority::Args && *phase == Phase::Wanted && objects.contains(&object));
@@ -431,7 +437,7 @@ impl World {
             Op::FetchFailed(o, why) => self.failed(object(o), why),
             Op::Late(n, good) => {
                 if let Some((object, attempt)) = self.aborted.get(n).copied() {
-                    let why = FetchFailure::Corrupt;
+                    let why = FetchFailure::Corrupt(None);
                     self.step(if good {
                         Event::Fetched { object, attempt }
                     } else {

@@ -306,7 +306,7 @@ fn wrong_bytes_are_fetched_again_after_a_growing_wait_without_end() {
     n.want(1, &[1], Priority::Get);
     let mut attempt = started(&n.stored(1, 10, &[3]));
     for round in 0..100 {
-        assert_eq!(n.failed(1, attempt, FetchFailure::Corrupt), []);
+        assert_eq!(n.failed(1, attempt, FetchFailure::Corrupt(Some(node(2)))), []);
         let at = n.pull.next_deadline().unwrap();
         assert_eq!(n.waits_for(1), [WaitingFor::Retry { at }]);
         assert!(round > 0 || at == BACKOFF_FIRST);
@@ -343,7 +343,7 @@ fn a_fetch_goes_on_with_the_holders_that_are_left_and_late_words_change_nothing(
     assert_eq!(n.step(Event::NodeDied(node(5))), [abort(1, 1)]);
     assert_eq!(n.waits_for(1), [WaitingFor::Source], "set aside until the owner knows better");
     assert_eq!(n.stored(1, 10, &[3, 5]), [], "the owner does not know yet");
-    assert_eq!(n.failed(1, 1, FetchFailure::Corrupt), []);
+    assert_eq!(n.failed(1, 1, FetchFailure::Corrupt(Some(node(2)))), []);
     assert_eq!(n.stored(1, 10, &[7]), [fetch(1, 2, 7, 10)]);
 }
 
@@ -477,4 +477,25 @@ fn a_spilled_object_that_its_owner_lost_track_of_is_not_restored() {
     n.step(Event::Spilled { object: object(1) });
     n.want(1, &[1], Priority::Get);
     assert_eq!(n.pending(1), [], "it is being made again");
+}
+
+#[test]
+fn a_copy_that_arrives_damaged_again_and_again_is_reported() {
+    let mut n = Node::new(100);
+    n.want(1, &[1], Priority::Get);
+    n.stored(1, 10, &[2, 3]);
+    let mut told = vec![];
+    // Two holders take turns, and both are bad.
+    for attempt in 1..=2 * CORRUPT_LAST {
+        let from = node(2 + attempt % 2);
+        let out = n.failed(1, attempt, FetchFailure::Corrupt(Some(from)));
+        told.extend(out.into_iter().filter(|effect| matches!(effect, Effect::Damaged { .. })));
+        n.now += BACKOFF_LAST;
+        n.step(Event::Tick);
+    }
+    let damaged = |at| Effect::Damaged { object: object(1), at };
+    assert_eq!(told, [damaged(node(3)), damaged(node(2))]);
+    n.pending(1);
+    n.drop_bundle(1);
+    assert!(n.pull.is_idle());
 }

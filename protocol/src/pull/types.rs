@@ -28,8 +28,8 @@ pub struct BundleId(pub u64);
 pub enum FetchFailure {
     /// This node's store could not make room for it.
     NoMemory,
-    /// The bytes do not match their checksum.
-    Corrupt,
+    /// The bytes do not match their checksum. The last of them came from this node; none if from this one's disk.
+    Corrupt(Option<Incarnation>),
 }
 
 /// What happened.
@@ -179,6 +179,15 @@ pub enum Effect {
         object: ObjectId,
         /// Which attempt.
         attempt: Attempt,
+    },
+    /// To the object's owner: the copy there is damaged, it has answered with wrong bytes [`CORRUPT_LAST`] times.
+    ///
+    /// [`CORRUPT_LAST`]: super::CORRUPT_LAST
+    Damaged {
+        /// Which.
+        object: ObjectId,
+        /// Whose copy.
+        at: Incarnation,
     },
     /// Everything is here and pinned, unless a copy left before its pin: then answer with [`Event::Missed`]. Once per
     /// bundle, and again only after [`Effect::Recalled`] or [`Event::Missed`].

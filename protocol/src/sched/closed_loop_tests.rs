@@ -195,6 +195,7 @@ impl World {
                         replay: Replay::Strict,
                         durability: crate::Durability::default(),
                         stream: None,
+                        job: me,
                     };
                     let (attempt, spec) = (owned.attempt, Arc::new(spec));
                     self.send(me, to, Message::PushTask { lease, attempt, spec, inline: vec![] });

@@ -365,6 +365,7 @@ impl<T> ActorCall<T> {
             replay: Replay::Accept,
             durability: Durability::default(),
             stream: None,
+            job: context.job(),
         };
         spec.within_limits()?;
         let handle = if self.ordered { guard.number } else { 0 };

@@ -196,6 +196,7 @@ impl<T: ActorType> ActorInit<T> {
             replay: Replay::Accept,
             durability: Durability::default(),
             stream: None,
+            job: context.job(),
         };
         task.within_limits()?;
         let spec = Arc::new(ActorSpec { task: Arc::new(task), options: self.options });

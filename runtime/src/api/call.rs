@@ -206,9 +206,9 @@ impl<R> TaskCall<R> {
         let class = intern(self.function, self.resources, self.placement, share);
         let label = self.label.unwrap_or_else(|| short(self.function));
         let (args, held) = self.args.finish(context)?;
-        let (retries, replay, durability) = (self.retries, self.replay, self.durability);
+        let (retries, replay, durability, job) = (self.retries, self.replay, self.durability, context.job());
         context.persistable(durability)?;
-        let spec = |id| TaskSpec { id, label, class, args, returns, retries, replay, durability, stream };
+        let spec = |id| TaskSpec { id, label, class, args, returns, retries, replay, durability, stream, job };
         let id = context.submit(spec)?;
         drop(held);
         Ok(id)

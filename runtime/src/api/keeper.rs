@@ -73,6 +73,7 @@ impl Keeper {
             replay: task.replay,
             durability: task.durability,
             stream: None,
+            job: context.job(),
         })?;
         let results: Vec<ObjectRef<()>> =
             (0..returns).map(|index| ObjectRef::adopt(id.result(index), context.clone())).collect();

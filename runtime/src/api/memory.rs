@@ -1,12 +1,14 @@
-//! What is in the stores: bytes by state and by owner, and each object with why it is where it is.
+//! What is in the stores: bytes by state and by owner ([by job](super::usage)), and each object with why it is where it is.
 //!
 //! Ray's own account, `ray memory`, reports references and not bytes; this one reads the ledger of each store.
 
 use super::Context;
+use super::usage::OwnedMemory;
 use crate::Error;
 use crate::node::Question;
 use crate::wire;
 use mobula_env::Env;
+use mobula_protocol::owner::Holding;
 use mobula_protocol::{ByteSize, Incarnation, Nanos, NodeId, ObjectId, TaskErrorKind};
 use mobula_store::{Departed, ObjectInfo, OwnerUsage, Table, Usage};
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,8 @@ pub struct MemoryReport {
     pub spilled: ByteSize,
     /// Spill files.
     pub files: usize,
+    /// What the process on this node owns in any store, in id order.
+    pub owned: Vec<OwnedMemory>,
     /// The bytes of each owner, in id order.
     pub owners: Vec<OwnerMemory>,
     /// Each object, in id order.
@@ -100,7 +104,13 @@ pub struct DepartedCopy {
 
 impl MemoryReport {
     /// Reads a node's table.
-    pub(crate) fn of(now: Nanos, node: String, incarnation: Incarnation, table: &Table) -> Self {
+    pub(crate) fn of(
+        now: Nanos,
+        node: String,
+        incarnation: Incarnation,
+        holdings: Vec<Holding>,
+        table: &Table,
+    ) -> Self {
         let usage: Usage = table.usage();
         let age = |at: Nanos| now.saturating_sub(at);
         let owner = |(owner, usage): (Incarnation, OwnerUsage)| OwnerMemory {
@@ -139,6 +149,7 @@ impl MemoryReport {
             spilling: usage.spilling,
             spilled: usage.spilled,
             files: usage.files,
+            owned: holdings.into_iter().map(OwnedMemory::from).collect(),
             owners: table.by_owner().into_iter().map(owner).collect(),
             objects: table.objects().map(object).collect(),
             departed: table.departures().map(departed).collect(),

@@ -10,6 +10,7 @@ mod function;
 mod group;
 mod job;
 mod keeper;
+mod usage;
 mod memory;
 mod ready;
 mod reference;
@@ -32,6 +33,7 @@ pub use function::{
 pub use group::PlacementGroup;
 pub use job::{Job, JobFailure, jobs_of};
 pub use keeper::Keeper;
+pub use usage::{JobMemory, OwnedMemory, by_job, owned};
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;

@@ -187,6 +187,13 @@ impl Core {
     }
 
     fn call_finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
+        // Its incarnation was stopped meanwhile: nobody will hear of what it made.
+        if !self.actors.host.knows((task, attempt)) {
+            if let TaskOutcome::Returned(results) = &outcome {
+                self.drop_results(task, results);
+            }
+            return self.log("late-call", format_args!("{task} attempt {} {}", attempt.0, outcome_words(&outcome)));
+        }
         if let TaskOutcome::Returned(results) = &outcome {
             self.hand_over(task, results);
         }

@@ -16,11 +16,15 @@ impl Core {
     pub fn step(&mut self, now: Nanos, input: Input) {
         self.now = now;
         match input {
-            Input::Put { object, place, hash, refs } => {
+            Input::Put { object, place, hash, refs, job } => {
                 self.log("put", format_args!("{object} {hash:016x}"));
                 self.tell_owner(owner::Event::Put { object, place, refs });
+                self.charge_to(object, job);
             }
-            Input::PutBegun { object, refs } => self.tell_owner(owner::Event::PutBegun { object, refs }),
+            Input::PutBegun { object, refs, job } => {
+                self.tell_owner(owner::Event::PutBegun { object, refs });
+                self.charge_to(object, job);
+            }
             Input::PutEnded { object, result } => {
                 if let Ok(Placed { hash, .. }) = &result {
                     self.log("put", format_args!("{object} {hash:016x}"));
@@ -134,6 +138,13 @@ impl Core {
         self.route();
     }
 
+    /// A put was made on this account.
+    fn charge_to(&mut self, object: ObjectId, job: Incarnation) {
+        if job != self.me {
+            self.tell_owner(owner::Event::PutFor { object, job });
+        }
+    }
+
     /// Ends a batch of inputs: due deadlines are served, and what was gathered goes out.
     pub fn flush(&mut self, now: Nanos) -> Vec<Output> {
         self.now = now;
@@ -216,8 +227,14 @@ impl Core {
     /// would ever free them: [`Core::free_orphans`] has passed by already.
     pub(super) fn hand_over(&mut self, task: TaskId, results: &[TaskResult]) {
         if !self.pull.is_dead(task.owner) {
+            self.announce_results(task, 0, results);
             return self.lend_results(task.owner, results);
         }
+        self.drop_results(task, results);
+    }
+
+    /// Nobody will hear of these: frees what was stored for them.
+    pub(super) fn drop_results(&mut self, task: TaskId, results: &[TaskResult]) {
         for (index, result) in (0..).zip(results) {
             if let ResultPlace::Stored(_) = result.place {
                 self.drop_copy(task.result(index));
@@ -326,6 +343,10 @@ impl Core {
             Message::Located { object, located } => self.located(object, located),
             Message::CopyAdded { object, size } => self.tell_owner(owner::Event::CopyAdded { object, at: from, size }),
             Message::CopyRemoved(object) => self.tell_owner(owner::Event::CopyRemoved { object, at: from }),
+            Message::CopySpilled { object, place } => {
+                self.tell_owner(owner::Event::CopySpilled { object, at: from, place });
+            }
+            Message::CopyDamaged { object, at } => self.tell_owner(owner::Event::CopyDamaged { object, at }),
             Message::Promote(object) => self.promote(object),
             Message::Endure { object, durability } => self.tell_owner(owner::Event::Endure { object, durability }),
             Message::Save(object) => self.out.push(Output::Save(object)),

@@ -4,7 +4,7 @@ use super::core::Core;
 use super::words::Output;
 use crate::api::MemoryReport;
 use mobula_protocol::pull::{self, FetchFailure};
-use mobula_protocol::{Attempt, ByteSize, Message, ObjectId, ResultPlace, TaskId, TaskResult};
+use mobula_protocol::{Attempt, ByteSize, Message, ObjectId, ResultPlace, SharedPlace, TaskId, TaskResult};
 use mobula_store::spill::{FileName, Place, SpillFailure, Work};
 use mobula_store::{Departed, Departure, ObjectState, StoreError};
 
@@ -29,14 +29,58 @@ impl Core {
         if let Err(why) = &result {
             self.log("spill failed", format_args!("{file}: {why}"));
         }
-        self.objects.table().written(self.now, file, result);
+        let written = self.objects.table().written(self.now, file, result);
         self.objects.freed();
+        written.into_iter().for_each(|(object, place)| self.announce(object, place));
+    }
+
+    /// Tells the owner of a spilled object where it lies, if that outlives this node.
+    fn announce(&mut self, object: ObjectId, place: Place) {
+        if let Some(place) = self.objects.spill.shared(place).filter(|_| object.owner() != self.me) {
+            self.farewells.push((object.owner(), Message::CopySpilled { object, place }));
+        }
+    }
+
+    /// The same for results that are only being reported: their owner could not know what to make of it before.
+    pub(super) fn announce_results(&mut self, task: TaskId, first: u32, results: &[TaskResult]) {
+        if !self.objects.spill.has_shared() {
+            return;
+        }
+        for (index, result) in (first..).zip(results) {
+            let object = task.result(index);
+            let place = match result.place {
+                ResultPlace::Stored(_) => self.objects.table().place(object),
+                ResultPlace::Inline(_) => None,
+            };
+            place.into_iter().for_each(|place| self.announce(object, place));
+        }
+    }
+
+    /// A copy of an object of ours lies in shared storage, and its node is dead: this node reads it there from now on.
+    pub(super) fn take_over(&mut self, object: ObjectId, size: ByteSize, shared: &SharedPlace) {
+        self.log("take-over", format_args!("{object} at {shared}"));
+        let place = self.objects.spill.locate(shared, size);
+        let here = self.objects.table().adopt(self.now, object, place);
+        if self.objects.table().place(object) == Some(place) {
+            self.objects.spill.adopt(place.file);
+        }
+        if !here {
+            self.farewells.push((self.me, Message::CopyRemoved(object)));
+        } else if self.is_spilled(object) {
+            self.tell_pull(pull::Event::Spilled { object });
+        }
     }
 
     /// A copy left memory. The owner goes on counting on one that is still on disk.
+    ///
+    /// The news of it comes from whichever thread made the room, and so may come after that of a newer copy: then there is
+    /// nothing to tell, or the owner would forget the copy that is here.
     pub(super) fn departed(&mut self, departed: Departed) {
         let Departed { id: object, why, .. } = departed;
         self.log("evict", format_args!("{object} {why}"));
+        if self.objects.table().contains(object) || (why != Departure::Spilled && self.is_spilled(object)) {
+            return;
+        }
         match why {
             // Unless it is back, or was freed, by now.
             Departure::Spilled if self.is_spilled(object) => self.tell_pull(pull::Event::Spilled { object }),
@@ -107,7 +151,7 @@ impl Core {
                 self.is_here(object, attempt, size, state);
             }
             // It has just been freed, or proved damaged: the owner is about to say what next.
-            Err(StoreError::Unknown { .. }) => self.tell_pull(failed(FetchFailure::Corrupt)),
+            Err(StoreError::Unknown { .. }) => self.tell_pull(failed(FetchFailure::Corrupt(None))),
             Err(_) => self.tell_pull(failed(FetchFailure::NoMemory)),
         }
     }
@@ -135,7 +179,7 @@ impl Core {
 
     /// What is in the store, for people.
     pub(super) fn memory(&self) -> MemoryReport {
-        MemoryReport::of(self.now, self.name_of(self.me), self.me, &self.objects.table())
+        MemoryReport::of(self.now, self.name_of(self.me), self.me, self.owner.holdings(), &self.objects.table())
     }
 
     /// Changes the budget of the store; what is above it goes as it can.

@@ -135,6 +135,7 @@ impl Core {
             }
             Effect::Erase(object) => self.out.push(Output::Erase(object)),
             Effect::Replicate { to, object } => self.send(to, Message::Replicate(object)),
+            Effect::TakeOver { object, size, place } => self.take_over(object, size, &place),
             Effect::Free { at, objects } => {
                 for object in &objects {
                     // Copies also go when there are others; the object only when nobody refers to it.
@@ -319,6 +320,10 @@ impl Core {
                 // The region is dropped by whoever fills it; an error means that it already was.
                 let _ = self.objects.table().abort_fetch(object);
                 self.out.push(Output::AbortFetch { object, attempt });
+            }
+            Effect::Damaged { object, at } => {
+                self.log("damaged", format_args!("{object} at {at}"));
+                self.send(object.owner(), Message::CopyDamaged { object, at });
             }
             Effect::Ready { bundle, values } => self.bundle_ready(bundle, values),
             // Never announced as queued, so never recalled.

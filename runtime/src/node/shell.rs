@@ -152,6 +152,11 @@ impl Node {
         let _ = self.context.env().timeout(limit, self.stopped()).await;
     }
 
+    /// Removes from disk what the node has spilled for its own process: for a process that is about to end.
+    pub async fn clear_spill(&self) {
+        self.context.shared().objects.spill.end().await;
+    }
+
     /// Resolves when the node has stopped, with the reason.
     pub async fn stopped(&self) -> String {
         let mut stopped = self.stopped.clone();
@@ -384,7 +389,7 @@ impl Shell {
                     let result = objects.spill.restore(object, place, region).await;
                     let (result, lost) = match result {
                         Ok(region) => (Ok(region), None),
-                        Err(why) => (Err(FetchFailure::Corrupt), Some(why)),
+                        Err(why) => (Err(FetchFailure::Corrupt(None)), Some(why)),
                     };
                     let _ = inbox.send(Input::Fetched { object, attempt, result });
                     // After the end of the attempt, so that the next one does not begin before it.

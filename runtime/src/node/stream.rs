@@ -72,6 +72,7 @@ impl Core {
     pub(super) fn item_made(&mut self, task: TaskId, attempt: Attempt, index: u32, result: TaskResult) {
         if self.attempts.contains_key(&(task, attempt)) {
             self.lend_results(task.owner, std::slice::from_ref(&result));
+            self.announce_results(task, index, std::slice::from_ref(&result));
             self.send(task.owner, Message::TaskItem { task, attempt, index, result });
         } else if let ResultPlace::Stored(_) = result.place {
             // Its owner died meanwhile: nobody else would ever free it.

@@ -31,6 +31,8 @@ pub enum Input {
         hash: u64,
         /// The references inside it.
         refs: Vec<ObjectId>,
+        /// On whose account.
+        job: Incarnation,
     },
     /// The application is storing a value.
     PutBegun {
@@ -38,6 +40,8 @@ pub enum Input {
         object: ObjectId,
         /// The references inside it.
         refs: Vec<ObjectId>,
+        /// On whose account.
+        job: Incarnation,
     },
     /// It has, or cannot.
     PutEnded {

@@ -4,7 +4,7 @@ use super::job::JobStep;
 use super::model::*;
 use super::source::{Result, Source, hint};
 use super::stream::Next;
-use mobula_sim::{DRIVER, HEAD};
+use mobula_sim::{DRIVER, HEAD, SHARED};
 use std::collections::BTreeMap;
 
 /// Names by the line that makes them.
@@ -293,9 +293,8 @@ impl Checker<'_> {
                 self.known("object", &scope.objects, object)?;
                 self.machine(&scope.nodes, node)
             }
-            Fault::ShrinkStore { node, .. } | Fault::Disk(node, _) | Fault::DamageSpill(node, _) => {
-                self.machine(&scope.nodes, node)
-            }
+            Fault::ShrinkStore { node, .. } => self.machine(&scope.nodes, node),
+            Fault::Disk(node, _) | Fault::DamageSpill(node, _) => self.disk(&scope.nodes, node),
         }
     }
 
@@ -325,7 +324,10 @@ impl Checker<'_> {
                 self.known("task", &all.labels, label)?;
             }
         }
-        assert.stores.iter().try_for_each(|(node, ..)| self.machine(&scope.nodes, node))?;
+        assert.stores.iter().try_for_each(|(node, counter, _)| match counter {
+            StoreCounter::FilesOnDisk => self.disk(&scope.nodes, node),
+            _ => self.machine(&scope.nodes, node),
+        })?;
         assert.stopped.iter().try_for_each(|node| self.machine(&scope.nodes, node))?;
         assert.jobs.iter().try_for_each(|(job, _)| self.known("job", &all.jobs, job))?;
         assert.copies.iter().try_for_each(|(object, _)| self.known("object", &scope.objects, object))?;
@@ -341,6 +343,11 @@ impl Checker<'_> {
             HEAD | DRIVER => Ok(()),
             _ => self.known("node", nodes, name),
         }
+    }
+
+    /// A machine's disk, or the one that all machines share.
+    fn disk(&self, nodes: &Names, name: &Name) -> Result<()> {
+        if name.text == SHARED { Ok(()) } else { self.machine(nodes, name) }
     }
 
     fn known(&self, what: &str, names: &Names, name: &Name) -> Result<()> {

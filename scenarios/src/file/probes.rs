@@ -8,7 +8,10 @@ pub(super) fn probes() -> impl Iterator<Item = &'static str> + Clone {
 
 /// What a sweep does not count as a place to reach.
 const OTHERS: &[&str] = &[
-    // A planted bug, and what an operating system or a file system refuses.
+    // A planted bug, what an operating or a file system refuses, and what only damage on the way or a late thread
+    // leads to.
+    "damaged",
+    "late-call",
     "planted",
     "bulk",
     "erase failed",

@@ -97,6 +97,7 @@ pub static FUNCTIONS: &[Function] = functions! {
     stream_inside(ITEMS, bytes(), seed(), Param { name: "time", kind: Kind::Time, default: Some(0) });
     read_inside(X);
     read_later(X, param("time", Kind::Time));
+    get_briefly(X, param("time", Kind::Time));
     cancel_inside(X);
     free_inside(X);
     random_size(seed());

@@ -58,7 +58,8 @@ pub struct NodeArgs {
     /// their task can make again.
     #[arg(long, value_name = "POLICY")]
     pub memory_policy: Option<MemoryPolicy>,
-    /// A directory for spilled objects, or a folder of an object store as in s3://bucket/folder; may be repeated.
+    /// A directory for spilled objects, one that all machines mount as in shared:/mnt/pool, or a folder of an object store
+    /// as in s3://bucket/folder; may be repeated.
     /// Default: one among the machine's temporary files.
     #[arg(long, value_name = "DIR|URL", conflicts_with = "no_spill")]
     pub spill: Vec<String>,

@@ -3,7 +3,7 @@
 use super::Cluster;
 use crate::fault::FaultError;
 use crate::world::World;
-use mobula_env::{DiskDamage, DiskFaults};
+use mobula_env::{DiskDamage, DiskFaults, SHARED};
 use mobula_protocol::{ByteSize, ObjectId};
 use mobula_runtime::{Context, Question, Usage};
 
@@ -49,12 +49,12 @@ impl Cluster {
         Ok(context.ask(Question::Ledger).await.ok().map(|ledger| ledger.usage))
     }
 
-    /// Changes how a machine's disk behaves from now on.
+    /// Changes how the disk of a machine, or the [`SHARED`] one, behaves from now on.
     ///
     /// # Errors
     /// No such node; unsupported in the real world.
     pub async fn disk_faults(&self, node: &str, change: impl FnOnce(&mut DiskFaults)) -> Result<(), FaultError> {
-        self.known(&[node])?;
+        self.has_disk(node)?;
         match &self.0.world {
             World::Simulated(simulated) => {
                 let mut faults = simulated.sim.disk_faults_of(node);
@@ -67,12 +67,12 @@ impl Cluster {
         }
     }
 
-    /// Damages or removes all spill files of a machine. Says how many there were.
+    /// Damages or removes all spill files of a machine, or those in [`SHARED`] storage. Says how many there were.
     ///
     /// # Errors
     /// No such node; unsupported in the real world.
     pub async fn damage_spill(&self, node: &str, damage: DiskDamage) -> Result<usize, FaultError> {
-        self.known(&[node])?;
+        self.has_disk(node)?;
         match &self.0.world {
             World::Simulated(simulated) => Ok(simulated.sim.damage_files(node, SPILL_FILES, damage).await),
             #[cfg(not(madsim))]
@@ -80,7 +80,11 @@ impl Cluster {
         }
     }
 
-    /// The spill files on a machine's disk, whoever left them there; `None` in the real world.
+    fn has_disk(&self, node: &str) -> Result<(), FaultError> {
+        if node == SHARED { Ok(()) } else { self.known(&[node]) }
+    }
+
+    /// The spill files on a machine's disk, or in [`SHARED`] storage, whoever left them there; `None` in the real world.
     pub fn spill_files(&self, node: &str) -> Option<usize> {
         match &self.0.world {
             World::Simulated(simulated) => Some(simulated.sim.files(node, SPILL_FILES).len()),

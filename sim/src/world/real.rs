@@ -43,8 +43,16 @@ struct Processes(Arc<Mutex<BTreeMap<String, Process>>>);
 /// Kills whatever runs when the run is over, also by a panic.
 struct TakeDown(Processes);
 
+/// What `shared:NAME` is where all machines are this one: a directory that goes with the run.
+fn shared_here(root: &str, dir: &Path) -> String {
+    match root.strip_prefix("shared:").filter(|name| !name.starts_with('/')) {
+        Some(name) => format!("shared:{}", dir.join("shared").join(name).display()),
+        None => root.to_owned(),
+    }
+}
+
 /// Runs `driver` on a cluster of processes.
-pub(crate) fn run<T, D, F>(spec: ClusterSpec, options: &RunOptions, driver: D) -> RunReport<T>
+pub(crate) fn run<T, D, F>(mut spec: ClusterSpec, options: &RunOptions, driver: D) -> RunReport<T>
 where
     T: Send + 'static,
     D: FnOnce(Cluster) -> F + Send + 'static,
@@ -55,6 +63,7 @@ where
         Ok(logs) => logs,
         Err(why) => return os(why),
     };
+    spec.settings.spill.iter_mut().for_each(|root| *root = shared_here(root, logs.path()));
     let disk_dir = Some(RealConfig::temporary_disk());
     let config = RealConfig { node: DRIVER.to_owned(), seed: options.seed, disk_dir, ..RealConfig::default() };
     let real = match Env::real(config) {

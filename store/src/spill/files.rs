@@ -44,6 +44,18 @@ impl Files {
         name
     }
 
+    /// One more object refers to a file that another life of some node wrote.
+    pub fn adopt(&mut self, name: FileName, bytes: ByteSize) {
+        let file = self.all.entry(name).or_insert(File { state: State::Written, ..File::default() });
+        file.live += 1;
+        file.bytes += bytes;
+    }
+
+    /// Whether objects can still be added to `name` by [`Files::adopt`].
+    pub fn is_doomed(&self, name: FileName) -> bool {
+        self.all.get(&name).is_some_and(|file| file.state == State::Doomed)
+    }
+
     /// The writing of `name` ended with so many live objects. A file without any is to be removed.
     pub fn written(&mut self, name: FileName, live: u32, bytes: ByteSize) {
         if let Some(file) = self.all.get_mut(&name) {

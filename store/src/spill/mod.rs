@@ -45,7 +45,7 @@ pub use directories::{REST_FIRST, REST_LAST};
 pub(crate) use files::Files;
 
 use crate::View;
-use mobula_protocol::{ByteSize, ObjectId};
+use mobula_protocol::{ByteSize, Nanos, ObjectId};
 use std::fmt;
 
 /// What happens to referenced primary copies when memory is full.
@@ -158,6 +158,9 @@ pub enum SpillFailure {
     /// The operating system reports an error.
     #[error("{0}")]
     Io(String),
+    /// The disk does not answer.
+    #[error("the disk did not answer within {0}")]
+    Hung(Nanos),
     /// The file is not there.
     #[error("the file is gone: {0}")]
     Missing(String),
@@ -167,8 +170,8 @@ pub enum SpillFailure {
 }
 
 impl SpillFailure {
-    /// Whether what was to be read is lost for good. Other failures may pass.
+    /// Whether what was to be read is given up at once. Other failures may pass, and are waited out for a while.
     pub fn is_loss(&self) -> bool {
-        matches!(self, Self::Missing(_) | Self::Damaged(_))
+        matches!(self, Self::Missing(_) | Self::Damaged(_) | Self::Hung(_))
     }
 }

@@ -12,7 +12,7 @@
 use super::{Created, Departed, Departure, Order, Table};
 use crate::arena;
 use crate::spill::{MemoryPolicy, SpillFailure};
-use crate::{CopyKind, Region, StoreError};
+use crate::{Region, StoreError};
 use mobula_protocol::{ByteSize, Nanos, ObjectId};
 use std::collections::BTreeMap;
 
@@ -77,18 +77,12 @@ impl Table {
         self.queue.progressed = now;
     }
 
-    /// Tries to create a queued object, which waits at most for `grace` without progress.
-    pub fn admit(
-        &mut self,
-        now: Nanos,
-        ticket: Ticket,
-        (id, len, copy): (ObjectId, ByteSize, CopyKind),
-        grace: Nanos,
-    ) -> Admission {
+    /// Tries to create a queued object [anew](Table::create_anew), which waits at most for `grace` without progress.
+    pub fn admit(&mut self, now: Nanos, ticket: Ticket, (id, len): (ObjectId, ByteSize), grace: Nanos) -> Admission {
         if self.queue.waiting.first_key_value().is_some_and(|(first, _)| *first != ticket) {
             return Admission::Wait(now + POLL_BEHIND, Vec::new());
         }
-        let why = match self.create(now, id, len, copy) {
+        let why = match self.create_anew(now, id, len) {
             Ok(created) => {
                 self.leave(now, ticket);
                 return Admission::Granted(created);

@@ -3,9 +3,10 @@
 //! Writing begins when a creation found no room, when unwritten primaries take more than the threshold of the capacity,
 //! and when the store was shrunk below what is in use (as in Ray's `local_object_manager.h`). A batch is what was least
 //! recently used and nobody reads, up to the fuse size or [`MOST_FUSED`] objects; a smaller one waits while another is
-//! being written.
+//! being written. The objects of a batch have one owner: so a file in shared storage, whose node dies, is taken over as a
+//! whole ([`Table::adopt`]), and no file outlives its owner.
 
-use super::{Departed, Departure, Memory, ObjectState, Order, Table};
+use super::{CopyKind, Departed, Departure, Entry, Memory, ObjectState, Order, Table};
 use crate::spill::format::record_size;
 use crate::spill::{Batch, FileName, Place, SpillFailure, Work};
 use crate::{Region, StoreError, View};
@@ -93,16 +94,19 @@ impl Table {
         Some(Batch { file, objects: chosen })
     }
 
-    /// Unwritten copies that nobody reads, least recently used first, until there are `goal` bytes. Looks at a bounded
-    /// number: behind so many that are read, the others have their turn when those are read no more.
+    /// Unwritten copies of one owner that nobody reads, least recently used first, until there are `goal` bytes. Looks at
+    /// a bounded number: behind so many that are read, the others have their turn when those are read no more.
     fn choose(&self, goal: ByteSize) -> Vec<(ObjectId, View)> {
         let mut bytes = ByteSize::ZERO;
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<(ObjectId, View)> = Vec::new();
         for id in self.orders.of(Order::Dirty).iter().take(4 * MOST_FUSED) {
             if bytes >= goal || chosen.len() >= MOST_FUSED {
                 break;
             }
-            let view = self.entries.get(&id).and_then(super::Entry::sealed).filter(|view| view.readers() == 0);
+            if chosen.first().is_some_and(|(first, _)| first.owner() != id.owner()) {
+                continue;
+            }
+            let view = self.entries.get(&id).and_then(Entry::sealed).filter(|view| view.readers() == 0);
             if let Some(view) = view {
                 bytes += ByteSize(view.len() as u64);
                 chosen.push((id, view.clone()));
@@ -112,21 +116,22 @@ impl Table {
     }
 
     /// The writing of `file` ended: well, if every object was read back and compared. Drop the batch's views first.
-    pub fn written(&mut self, now: Nanos, file: FileName, result: Result<(), SpillFailure>) {
+    /// Returns the objects that are on disk now.
+    pub fn written(&mut self, now: Nanos, file: FileName, result: Result<(), SpillFailure>) -> Vec<(ObjectId, Place)> {
         self.forget_abandoned();
-        let Some(batch) = self.batches.remove(&file) else { return };
-        let (mut live, mut bytes) = (0, ByteSize::ZERO);
+        let Some(batch) = self.batches.remove(&file) else { return Vec::new() };
+        let (mut on_disk, mut bytes) = (Vec::new(), ByteSize::ZERO);
         for Written { id, life, place } in batch {
             bytes += place.len;
             let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.life == life) else { continue };
             entry.spilling = false;
             if result.is_ok() {
                 entry.disk = Some(place);
-                live += 1;
+                on_disk.push((id, place));
             }
             self.enlist(id);
         }
-        self.files.written(file, live, bytes);
+        self.files.written(file, on_disk.len() as u32, bytes);
         match result {
             Ok(()) => {
                 self.directories.succeeded(file.directory);
@@ -134,6 +139,7 @@ impl Table {
             }
             Err(why) => self.directories.failed(file.directory, now, why),
         }
+        on_disk
     }
 
     /// The removal of `file` ended. One that failed is asked for again, a few times.
@@ -144,6 +150,50 @@ impl Table {
     /// Where `id` lies on disk, if it does.
     pub fn place(&self, id: ObjectId) -> Option<Place> {
         self.entries.get(&id)?.disk
+    }
+
+    /// `id` lies at `place`, in a file that a dead node wrote to shared storage: from now on it is spilled here, as the
+    /// primary copy, and the file goes when nothing in it is needed any more. A copy in memory stays and is clean then; one
+    /// that is on its way is given up, as it comes from the dead. Says whether there is a copy here now: there is none if
+    /// the object is being made here, or its file is being removed.
+    pub fn adopt(&mut self, now: Nanos, id: ObjectId, place: Place) -> bool {
+        self.forget_abandoned();
+        if self.entries.get(&id).is_some_and(|entry| entry.disk.is_some() || entry.spilling) {
+            return true;
+        }
+        if self.files.is_doomed(place.file) {
+            return self.contains(id);
+        }
+        let fetched = |entry: &Entry| entry.copy == CopyKind::Cached && entry.sealed().is_none();
+        if self.entries.get(&id).is_some_and(fetched) {
+            self.leave_memory(id);
+        }
+        match self.entries.get_mut(&id) {
+            Some(entry) if entry.sealed().is_none() || entry.size != place.len => return false,
+            Some(entry) => {
+                entry.disk = Some(place);
+                entry.copy = CopyKind::Primary;
+                self.enlist(id);
+            }
+            None => {
+                self.uses += 1;
+                let entry = Entry {
+                    size: place.len,
+                    copy: CopyKind::Primary,
+                    life: self.uses,
+                    created: now,
+                    used: now,
+                    stamp: 0,
+                    listed: None,
+                    memory: Memory::Absent,
+                    disk: Some(place),
+                    spilling: false,
+                };
+                self.entries.insert(id, entry);
+            }
+        }
+        self.files.adopt(place.file, place.len);
+        true
     }
 
     /// Starts reading `id` back into memory.

@@ -13,17 +13,8 @@ fn spec(id: TaskId, args: Vec<Arg>) -> Arc<TaskSpec> {
     let class =
         SchedulingClass { function: FunctionId::from("f"), resources: Resources::none(), placement, share: None };
     let (class, retries, replay) = (Arc::new(class), Retries::default(), Replay::Accept);
-    Arc::new(TaskSpec {
-        id,
-        label: "f".into(),
-        class,
-        args,
-        returns: 1,
-        retries,
-        replay,
-        durability: crate::Durability::default(),
-        stream: None,
-    })
+    let (label, job, durability) = ("f".into(), id.owner, crate::Durability::default());
+    Arc::new(TaskSpec { id, label, class, args, returns: 1, retries, replay, durability, stream: None, job })
 }
 
 /// A host with one living actor.

@@ -1,5 +1,6 @@
 //! The owner on a toy cluster: a dispatcher that sends every queued task to one place, and nodes that answer pushes.
 
+mod account;
 mod attempts;
 mod cancel;
 mod foreign;
@@ -12,13 +13,13 @@ mod replicas;
 mod scale;
 mod streams;
 
-use super::{Counters, Effect, Event, Owner, Token};
+use super::{Counters, Effect, Event, Holding, Owner, Token, tasks};
 use crate::{
     Arg, Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace,
 };
 use crate::{
-    Durability, Placement, Replay, Retries, SchedulingClass, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult,
-    TaskSpec,
+    Durability, Placement, Replay, Retries, SchedulingClass, SharedPlace, TaskError, TaskErrorKind, TaskId, TaskOutcome,
+    TaskResult, TaskSpec,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,8 @@ const ME: Incarnation = Incarnation::new(1, 1);
 const A: Incarnation = Incarnation::new(2, 2);
 const B: Incarnation = Incarnation::new(3, 3);
 const C: Incarnation = Incarnation::new(4, 4);
+/// The driver on whose account the tasks run.
+const JOB: Incarnation = Incarnation::new(8, 8);
 /// Another owner.
 const F: Incarnation = Incarnation::new(9, 9);
 const BIG: ByteSize = ByteSize(10_000_000);
@@ -83,6 +86,8 @@ struct World {
     cancelled: Vec<(TaskId, Attempt)>,
     /// What lies in the nodes' stores, by what the owner and the nodes did.
     stores: BTreeMap<Incarnation, BTreeSet<ObjectId>>,
+    /// What nodes wrote to shared storage, and the place's root, which names the node.
+    shared: BTreeSet<(ObjectId, String)>,
     /// The last that each subscriber was told.
     told: BTreeMap<(Incarnation, ObjectId), Located>,
     /// Holds of foreign objects that are not given back: (held, located).
@@ -120,6 +125,7 @@ impl World {
             kept: BTreeSet::new(),
             cancelled: vec![],
             stores: BTreeMap::new(),
+            shared: BTreeSet::new(),
             told: BTreeMap::new(),
             foreign: BTreeMap::new(),
             lent: vec![],
@@ -190,6 +196,11 @@ impl World {
                     assert!(had, "{object} is freed at {at}, which has no copy (I30)");
                 }
             }
+            Effect::TakeOver { object, place, .. } => {
+                let spilled = self.shared.contains(&(object, place.root.to_string()));
+                assert!(spilled, "{object} is taken over from {place}, where it is not");
+                self.stores.entry(ME).or_default().insert(object);
+            }
             Effect::Credit { task, attempt, credit, .. } => drop(self.credits.insert((task, attempt), credit)),
             Effect::Next { task, item } => self.next.push((task, item)),
             Effect::Locate(object) => self.foreign.entry(object).or_default().1 += 1,
@@ -237,6 +248,7 @@ impl World {
             replay: self.replay,
             durability: self.durability,
             stream: None,
+            job: JOB,
         };
         self.step(Event::Submit(spec.into()));
         id
@@ -391,6 +403,14 @@ impl World {
     fn copy(&mut self, object: ObjectId, at: Incarnation) {
         self.stores.entry(at).or_default().insert(object);
         self.step(Event::CopyAdded { object, at, size: BIG });
+    }
+
+    /// A node wrote its copy to shared storage.
+    fn spill(&mut self, object: ObjectId, at: Incarnation) {
+        let root = at.to_string();
+        self.shared.insert((object, root.clone()));
+        let place = SharedPlace { root: root.into(), life: "life".into(), file: 1, offset: 0 };
+        self.step(Event::CopySpilled { object, at, place });
     }
 
     fn evict(&mut self, object: ObjectId, at: Incarnation) {

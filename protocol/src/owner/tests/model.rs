@@ -41,6 +41,7 @@ enum Op {
     Kill(usize),
     Copy(usize, usize),
     Evict(usize),
+    Spill(usize),
     Cancel(usize),
     FreeByHand(usize),
     /// The other owner says where its objects are: pending, inline or stored.
@@ -88,6 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => node.clone().prop_map(Op::Kill),
         3 => (n.clone(), node).prop_map(|(n, at)| Op::Copy(n, at)),
         5 => n.clone().prop_map(Op::Evict),
+        4 => n.clone().prop_map(Op::Spill),
         1 => n.clone().prop_map(Op::Cancel),
         1 => n.clone().prop_map(Op::FreeByHand),
         3 => (n, 0..3u8).prop_map(|(n, what)| Op::Foreign(n, what)),
@@ -232,14 +234,22 @@ impl Model {
             }
             Op::Copy(n, at) => self.copy(n, self.nodes[at]),
             Op::Evict(n) => {
-                let copies: Vec<(ObjectId, Incarnation)> =
-                    self.w.stores.iter().flat_map(|(at, store)| store.iter().map(|object| (*object, *at))).collect();
-                if let Some((object, at)) = pick(&copies, n) {
+                if let Some((object, at)) = pick(&self.copies(), n) {
                     self.w.evict(object, at);
+                }
+            }
+            Op::Spill(n) => {
+                if let Some((object, at)) = pick(&self.copies(), n) {
+                    self.w.spill(object, at);
                 }
             }
             other => self.apply_to_tasks(other),
         }
+    }
+
+    /// Every copy in a store.
+    fn copies(&self) -> Vec<(ObjectId, Incarnation)> {
+        self.w.stores.iter().flat_map(|(at, store)| store.iter().map(|object| (*object, *at))).collect()
     }
 
     fn apply_to_tasks(&mut self, op: Op) {

@@ -76,6 +76,56 @@ fn a03_without_a_loss_budget_readers_and_dependents_learn_why() {
 }
 
 #[test]
+fn a19_what_lies_in_shared_storage_is_taken_over_and_not_made_again() {
+    let mut w = with_losses(0);
+    let (x, y) = (w.task("x", &[]), w.task("y", &[]));
+    w.run();
+    w.spill(x, A);
+    w.kill(A);
+    w.home = B;
+    assert!(is_stored(&w.get(x)) && w.has(ME, x), "it is ours now");
+    assert_eq!(w.get_error(y).kind, TaskErrorKind::Unreconstructable(Reason::RetriesDisabled), "was in memory only");
+    assert_eq!((w.ran(x), w.counters("x").rebuilt), (1, 0));
+    w.drop(x);
+    w.drop(y);
+    w.assert_empty();
+}
+
+#[test]
+fn what_was_taken_over_and_proves_damaged_is_lost_like_any_copy() {
+    let mut w = with_losses(1);
+    let x = w.task("x", &[]);
+    w.run();
+    w.spill(x, A);
+    w.kill(A);
+    w.home = B;
+    w.evict(x, ME);
+    assert!(is_stored(&w.get(x)));
+    assert_eq!(w.ran(x), 2);
+    w.drop(x);
+    w.assert_empty();
+}
+
+#[test]
+fn a_damaged_copy_is_dropped_and_the_last_one_is_made_again_within_the_budget() {
+    let mut w = with_losses(1);
+    let x = w.task("x", &[]);
+    w.run();
+    w.copy(x, B);
+    w.step(Event::CopyDamaged { object: x, at: A });
+    assert!(!w.has(A, x) && is_stored(&w.get(x)));
+    assert_eq!(w.ran(x), 1, "there is another one");
+    w.step(Event::CopyDamaged { object: x, at: A });
+    w.step(Event::CopyDamaged { object: x, at: B });
+    assert!(is_stored(&w.get(x)));
+    assert_eq!(w.ran(x), 2);
+    w.step(Event::CopyDamaged { object: x, at: A });
+    assert_eq!(w.get_error(x).kind, TaskErrorKind::Unreconstructable(Reason::MaxAttempts), "not asked for for ever");
+    w.drop(x);
+    w.assert_empty();
+}
+
+#[test]
 fn a04_a_surviving_copy_makes_execution_needless() {
     let mut w = World::new();
     let x = w.task("x", &[]);

@@ -101,6 +101,7 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
             replay: Replay::Strict,
             durability: Durability::default(),
             stream: None,
+            job: ME,
         };
         step(Event::Submit(spec.into()));
     }
@@ -117,4 +118,19 @@ fn a_hundred_thousand_small_tasks_leave_nothing() {
     }
     assert_eq!((owner.objects(), owner.tasks(), owner.directory.len()), (0, 0, 0));
     assert_eq!(owner.counters()[0].1.finished, 100_000);
+}
+
+#[test]
+fn labels_that_a_program_makes_up_take_bounded_memory() {
+    let mut w = World { checked: false, ..World::new() };
+    let many = tasks::MOST_LABELS + 500;
+    for n in 0..many {
+        let x = w.task(&format!("small {n}"), &[]);
+        w.run();
+        w.drop(x);
+    }
+    assert_eq!(w.owner.counters().len(), tasks::MOST_LABELS + 1);
+    assert_eq!(w.counters(tasks::OTHER_LABELS).finished, 500);
+    assert_eq!(w.counters("small 7").finished, 1);
+    w.assert_empty();
 }

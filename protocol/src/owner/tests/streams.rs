@@ -16,17 +16,8 @@ impl World {
         };
         let (retries, replay, stream) = (self.retries, self.replay, Some(Streaming { ahead }));
         let (label, class) = ("gen".into(), class.into());
-        let spec = TaskSpec {
-            id,
-            label,
-            class,
-            args: vec![],
-            returns: 0,
-            retries,
-            replay,
-            durability: Durability::default(),
-            stream,
-        };
+        let (args, returns, durability, job) = (vec![], 0, Durability::default(), JOB);
+        let spec = TaskSpec { id, label, class, args, returns, retries, replay, durability, stream, job };
         self.step(Event::Submit(spec.into()));
         self.assign();
         id

@@ -25,17 +25,8 @@ fn spec(seq: u64, refs: &[u64]) -> Arc<TaskSpec> {
     };
     let args = refs.iter().map(|object| Arg::Ref(task(*object).result(0))).collect();
     let (label, class, retries) = ("f".into(), Arc::new(class), Retries::default());
-    Arc::new(TaskSpec {
-        id: task(seq),
-        label,
-        class,
-        args,
-        returns: 1,
-        retries,
-        replay: Replay::Strict,
-        durability: crate::Durability::default(),
-        stream: None,
-    })
+    let (id, replay, job, durability) = (task(seq), Replay::Strict, task(seq).owner, crate::Durability::default());
+    Arc::new(TaskSpec { id, label, class, args, returns: 1, retries, replay, durability, stream: None, job })
 }
 
 fn step(executor: &mut Executor, event: Event) -> Vec<Effect> {

@@ -35,10 +35,10 @@ pub(in crate::node) async fn receive(
     let machine = Receive::new(bulk.me, object, attempt, size);
     let addresses = bulk.addresses.clone();
     let verifier = Verifier::new(usize::try_from(size.0).unwrap_or(usize::MAX));
-    let reader = Reader { region, relay, verifier, damaged: false, incoming: None };
-    let Reader { region, relay, verifier, .. } =
+    let reader = Reader { region, relay, verifier, damaged_by: None, incoming: None };
+    let Reader { region, relay, verifier, damaged_by, .. } =
         Transfer { bulk, object, machine, reader, holders, addresses }.run().await;
-    (if verifier.is_complete() { Ok(region) } else { Err(FetchFailure::Corrupt) }, relay)
+    (if verifier.is_complete() { Ok(region) } else { Err(FetchFailure::Corrupt(damaged_by)) }, relay)
 }
 
 struct Transfer {
@@ -56,8 +56,8 @@ struct Reader {
     relay: Option<Filled>,
     /// Reads along, while the bytes are in the cache.
     verifier: Verifier,
-    /// Whether it found something wrong: the rest need not come.
-    damaged: bool,
+    /// Who sent what it found wrong: the rest need not come.
+    damaged_by: Option<Incarnation>,
     incoming: Option<Incoming>,
 }
 
@@ -103,7 +103,7 @@ impl Transfer {
         let first = self.holders.borrow_and_update().clone();
         let mut next = ReceiveEvent::Holders(first);
         loop {
-            if self.step(next) || self.reader.damaged {
+            if self.step(next) || self.reader.damaged_by.is_some() {
                 return self.reader;
             }
             next = loop {
@@ -290,7 +290,9 @@ impl Reader {
                         *left -= n as u64;
                         self.region.fill(n);
                         let filled = self.region.filled();
-                        self.damaged |= self.verifier.read(&filled).is_err();
+                        if self.verifier.read(&filled).is_err() {
+                            self.damaged_by.get_or_insert(incoming.from);
+                        }
                         if let Some(relay) = &self.relay {
                             relay.grow(filled);
                         }

@@ -57,6 +57,7 @@ fn task(seq: u64, args: &[ObjectId]) -> Arc<TaskSpec> {
         replay: mobula_protocol::Replay::Strict,
         durability: mobula_protocol::Durability::default(),
         stream: None,
+        job: PEER,
     })
 }
 
@@ -258,7 +259,7 @@ fn a_fetch_that_failed_does_not_end_what_a_worker_makes_under_the_same_name() {
         drop(region);
         let made = bench.objects.create(bench.now, object(1), LARGE, CopyKind::Primary).unwrap();
         if wanted {
-            let result = Err(mobula_protocol::pull::FetchFailure::Corrupt);
+            let result = Err(mobula_protocol::pull::FetchFailure::Corrupt(None));
             bench.input(Input::Fetched { object: object(1), attempt, result });
         } else {
             bench.input(Input::Drop(BundleId(1)));

@@ -11,19 +11,60 @@ const NAMES: u64 = 6;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Store { name: u64, units: u64, copy: CopyKind },
-    Read { name: u64, hold: bool },
-    DropReader { at: usize },
-    Pin { name: u64 },
-    Unpin { name: u64 },
-    Delete { name: u64 },
+    Store {
+        name: u64,
+        units: u64,
+        copy: CopyKind,
+    },
+    /// As a task does that runs again.
+    Anew {
+        name: u64,
+        units: u64,
+    },
+    /// A file of a dead node is this one's.
+    Adopt {
+        name: u64,
+        units: u64,
+        file: u64,
+    },
+    Read {
+        name: u64,
+        hold: bool,
+    },
+    DropReader {
+        at: usize,
+    },
+    Pin {
+        name: u64,
+    },
+    Unpin {
+        name: u64,
+    },
+    Delete {
+        name: u64,
+    },
     Work,
-    Written { at: usize, ok: bool },
-    Removed { at: usize, ok: bool },
-    Restore { name: u64 },
-    Restored { at: usize, how: u8 },
-    Promote { name: u64 },
-    Shrink { units: u64 },
+    Written {
+        at: usize,
+        ok: bool,
+    },
+    Removed {
+        at: usize,
+        ok: bool,
+    },
+    Restore {
+        name: u64,
+    },
+    Restored {
+        at: usize,
+        how: u8,
+    },
+    Promote {
+        name: u64,
+    },
+    Shrink {
+        units: u64,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -35,6 +76,8 @@ fn op() -> impl Strategy<Value = Op> {
     ];
     prop_oneof![
         8 => (name.clone(), 0..6_u64, copy).prop_map(|(name, units, copy)| Op::Store { name, units, copy }),
+        3 => (name.clone(), 0..6_u64).prop_map(|(name, units)| Op::Anew { name, units }),
+        2 => (name.clone(), 0..6_u64, 0..3_u64).prop_map(|(name, units, file)| Op::Adopt { name, units, file }),
         4 => (name.clone(), any::<bool>()).prop_map(|(name, hold)| Op::Read { name, hold }),
         4 => (0..8_usize).prop_map(|at| Op::DropReader { at }),
         2 => name.clone().prop_map(|name| Op::Pin { name }),
@@ -138,6 +181,42 @@ impl World {
         Ok(())
     }
 
+    fn anew(&mut self, name: u64, units: u64) -> Result<(), TestCaseError> {
+        let (id, len) = (super::object(name), ByteSize(units * 64));
+        let before = self.table.place(id);
+        match self.table.create_anew(self.now(), id, len) {
+            Ok(Created { mut region, evicted }) => {
+                self.departed(&evicted)?;
+                region.as_mut_slice().fill(byte(self.clock));
+                drop(self.table.seal(self.now(), id, region).unwrap());
+                self.objects.insert(name, Object { life: self.clock, copy: CopyKind::Primary });
+            }
+            Err(StoreError::Duplicate { .. }) => prop_assert!(self.table.contains(id)),
+            Err(StoreError::Full { evicted, .. }) => {
+                self.departed(&evicted)?;
+                prop_assert_eq!(self.table.place(id), before, "the earlier one is where it was");
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, name: u64, units: u64, file: u64) {
+        // Behind all directories of this table, as the files of other lives are.
+        let (id, file) = (super::object(name), FileName { number: file, directory: 9 });
+        let place = Place { file, offset: self.clock, len: ByteSize(units * 64) };
+        let was_there = self.objects.contains_key(&name);
+        let kept = self.disk.contains_key(&file) && self.removing.contains(&file);
+        if kept || !self.table.adopt(self.now(), id, place) || self.table.place(id) != Some(place) {
+            return;
+        }
+        let object = self.objects.entry(name).or_insert(Object { life: self.clock, copy: CopyKind::Primary });
+        object.copy = CopyKind::Primary;
+        let bytes = vec![byte(object.life); (units * 64) as usize];
+        self.disk.entry(file).or_default().insert(id, bytes);
+        debug_assert!(!was_there || self.table.contains(id), "what was on disk already is not adopted");
+    }
+
     fn read(&mut self, name: u64, hold: bool) -> Result<(), TestCaseError> {
         let view = self.table.get(self.now(), super::object(name));
         let Some(object) = self.objects.get(&name) else {
@@ -215,6 +294,8 @@ impl World {
         self.clock += 1;
         match *op {
             Op::Store { name, units, copy } => self.store(name, units, copy)?,
+            Op::Anew { name, units } => self.anew(name, units)?,
+            Op::Adopt { name, units, file } => self.adopt(name, units, file),
             Op::Read { name, hold } => self.read(name, hold)?,
             Op::DropReader { at } if !self.readers.is_empty() => {
                 self.readers.swap_remove(at % self.readers.len());
@@ -352,7 +433,7 @@ proptest! {
         let mut now = Nanos::ZERO;
         for _ in 0..2_000 {
             let Some((ticket, name, units)) = waiting.first().copied() else { break };
-            let what = (super::object(name), ByteSize(units * 64), CopyKind::Primary);
+            let what = (super::object(name), ByteSize(units * 64));
             match world.table.admit(now, ticket, what, Nanos::secs(1)) {
                 Admission::Granted(Created { region, .. }) => {
                     drop(world.table.seal(now, super::object(name), region).unwrap());

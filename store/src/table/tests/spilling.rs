@@ -43,7 +43,7 @@ fn write_all(table: &mut Table) -> usize {
 
 /// As a creator does that waits in the queue.
 fn admit(table: &mut Table, now: Nanos, ticket: Ticket, id: ObjectId, len: u64) -> Admission {
-    table.admit(now, ticket, (id, ByteSize(len), CopyKind::Primary), GRACE)
+    table.admit(now, ticket, (id, ByteSize(len)), GRACE)
 }
 
 #[test]

@@ -388,6 +388,7 @@ fn spec(id: TaskId) -> ActorSpec {
         replay: Replay::Accept,
         durability: mobula_protocol::Durability::default(),
         stream: None,
+        job: id.owner,
     };
     let options = ActorOptions { max_restarts: Some(2), ..ActorOptions::default() };
     ActorSpec { task: Arc::new(task), options }
