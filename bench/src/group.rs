@@ -2,7 +2,7 @@
 
 use crate::program::Effort;
 use crate::report::Row;
-use crate::{actors, codec, control, flights, spill, store, tasks, transfer};
+use crate::{actors, codec, control, flights, recovery, spill, store, tasks, transfer};
 
 /// Figures that are measured together.
 #[derive(Debug)]
@@ -20,12 +20,13 @@ const GROUPS: &[Group] = &[
     Group { name: "codec", rows: codec::rows },
     Group { name: "transfer", rows: transfer::rows },
     Group { name: "spill", rows: spill::rows },
+    Group { name: "recovery", rows: recovery::rows },
     Group { name: "control", rows: control::rows },
     Group { name: "flights", rows: flights::rows },
 ];
 
 /// Groups that are not written yet.
-const LATER: &[&str] = &["recovery", "sim", "data", "predict"];
+const LATER: &[&str] = &["sim", "data", "predict"];
 
 /// The names of all groups, for people.
 pub fn names() -> String {

@@ -21,6 +21,7 @@ mod group;
 mod lab;
 mod machine;
 mod program;
+mod recovery;
 mod report;
 mod sample;
 mod spill;

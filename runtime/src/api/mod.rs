@@ -10,11 +10,11 @@ mod function;
 mod group;
 mod job;
 mod keeper;
-mod usage;
 mod memory;
 mod ready;
 mod reference;
 mod stream;
+mod usage;
 mod why;
 
 pub(crate) use actor::READY;
@@ -33,8 +33,8 @@ pub use function::{
 pub use group::PlacementGroup;
 pub use job::{Job, JobFailure, jobs_of};
 pub use keeper::Keeper;
-pub use usage::{JobMemory, OwnedMemory, by_job, owned};
 pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;
 pub use stream::ObjectStream;
+pub use usage::{JobMemory, OwnedMemory, by_job, owned};

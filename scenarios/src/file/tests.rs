@@ -94,7 +94,7 @@ fn impossible_values_say_what_is_possible() {
         (r#"{ submit = "echo", as = "x", args = [1, 2] },"#, "3: `echo` takes 1 fewer values in `args`"),
         (
             r#"{ submit = "echo", as = "x", args = [1], on = "A", prefer = "B" },"#,
-            "3: only one of `on`, `prefer`, `labels` and `strategy` can decide the place",
+            "3: only one of `on`, `prefer`, `labels`, `strategy` and `group` can decide the place",
         ),
         (
             r#"{ submit = "echo", as = "x", args = [1], cpus = -1 },"#,
@@ -156,9 +156,9 @@ fn the_rest_of_a_file_is_checked_too() {
         ),
         (
             "[[fault]]\nat = \"1s\"\ndo = { put = 1 }",
-            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, drain, partition, heal, hold, \
-             release_messages, slow_link, loss, rpc, clock_jump, add_node, evict, shrink_store, disk_full, \
-             disk_errors, slow_disk, mend_disk, lose_spill, corrupt_spill",
+            "7: unknown fault verb `put`; there are kill, power_off, pause, resume, restart, head_kill, head_restart, \
+             head_pause, head_wipe, drain, partition, heal, hold, release_messages, slow_link, loss, rpc, clock_jump, \
+             add_node, evict, shrink_store, disk_full, disk_errors, slow_disk, mend_disk, lose_spill, corrupt_spill",
         ),
         (
             "[[fault]]\ndo = { kill = \"A\" }",

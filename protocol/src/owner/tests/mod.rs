@@ -18,8 +18,8 @@ use crate::{
     Arg, Attempt, ByteSize, Credit, Incarnation, LeaseId, Located, Machine, Nanos, ObjectId, Resources, ResultPlace,
 };
 use crate::{
-    Durability, Placement, Replay, Retries, SchedulingClass, SharedPlace, TaskError, TaskErrorKind, TaskId, TaskOutcome,
-    TaskResult, TaskSpec,
+    Durability, Placement, Replay, Retries, SchedulingClass, SharedPlace, TaskError, TaskErrorKind, TaskId,
+    TaskOutcome, TaskResult, TaskSpec,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
