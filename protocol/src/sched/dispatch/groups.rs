@@ -53,7 +53,10 @@ impl Dispatch {
     pub(super) fn group_changed(&mut self, now: Nanos, group: GroupId, bundles: Option<Vec<Placed>>, out: &mut Out) {
         let gone = bundles.is_none();
         match bundles {
-            Some(bundles) => drop(self.groups.insert(group, bundles)),
+            Some(mut bundles) => {
+                bundles.retain(|(_, at, _)| !self.is_dead(*at));
+                self.groups.insert(group, bundles);
+            }
             None => drop(self.groups.remove(&group)),
         }
         let of_group = self.classes.iter().enumerate().filter(|(_, class)| class.spec.placement.group() == Some(group));

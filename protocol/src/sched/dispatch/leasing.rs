@@ -240,6 +240,10 @@ impl Dispatch {
             }
             touched.extend(self.forget(seq));
         }
+        // The groups say the same a moment later: nothing may ask there in between.
+        for bundles in self.groups.values_mut() {
+            bundles.retain(|(_, at, _)| !is_dead(&self.dead, *at));
+        }
         let view = self.view.clone();
         self.viewed(now, view, out);
         touched.into_iter().for_each(|ix| self.drive(now, ix, out));
@@ -371,7 +375,7 @@ impl Dispatch {
         }
     }
 
-    fn is_dead(&self, node: Incarnation) -> bool {
+    pub(super) fn is_dead(&self, node: Incarnation) -> bool {
         is_dead(&self.dead, node)
     }
 

@@ -31,8 +31,9 @@
 //!   takes no more tasks, so that other owners and classes get their turn (I36).
 //! - **Waiting is explained.** An infeasible task waits, [`Dispatch::why`] says for what. Only hard affinity to a node
 //!   that is dead or draining, or that has not existed for [`DispatchSettings::grace`], is an error.
-//! - **Placement groups.** A class that names a group asks where the group's usable bundles are, and nowhere else. When
-//!   the group is removed its queued tasks fail with `GroupRemoved`; the owner ends those that run.
+//! - **Placement groups.** A class that names a group asks where the group's usable bundles are, and nowhere else; those
+//!   of a node that died are none from that moment on, whoever hears of it first. When the group is removed its queued
+//!   tasks fail with `GroupRemoved`; the owner ends those that run.
 //! - A spillback to a node known as dead goes back to where it came from with its hops used up: granted or queued
 //!   (ray#63405).
 //!
@@ -515,6 +516,8 @@ impl Dispatch {
         let name = &class.spec.function;
         let (mut open, mut asked, mut held) = (BTreeSet::new(), BTreeSet::new(), 0);
         for (seq, lease) in self.leases.iter().filter(|(_, lease)| lease.class == ix) {
+            let at = lease.at;
+            Violation::unless(!self.is_dead(at), "dispatch-dead-lease", || format!("{name}: lease {seq} at {at}"))?;
             match &lease.state {
                 State::Asked => {
                     asked.insert(*seq);

@@ -293,6 +293,20 @@ fn tasks_of_a_group_ask_where_its_bundles_are_and_fill_them() {
 }
 
 #[test]
+fn a_task_of_a_group_does_not_ask_in_a_bundle_of_a_dead_node() {
+    let mut rig = Rig::new(&[(1, 8, 8), (2, 8, 8)]);
+    let group = GroupId { owner: ME, seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[(0, 1, 1)]));
+    assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 1, 0)]);
+    // The group does not know yet; nor does a word of it that was under way.
+    assert!(requested(&rig.step(Event::NodeDied(node(1)))).is_empty());
+    assert!(requested(&rig.step(usable(group, &[(0, 1, 1)]))).is_empty());
+    let out = requested(&rig.step(usable(group, &[(0, 2, 1)])));
+    assert_eq!(out.iter().map(|(_, at, _)| *at).collect::<Vec<_>>(), [2], "where the bundle is now");
+}
+
+#[test]
 fn a_removed_group_fails_what_is_queued_and_gives_back_all_leases() {
     let mut rig = Rig::new(&[(1, 8, 8)]);
     let group = GroupId { owner: ME, seq: 1 };

@@ -1,26 +1,42 @@
-//! Nodes that answer requests in any order and way, die and change, and tasks that come and are withdrawn.
+//! Nodes that answer requests in any order and way, die and change, tasks that come and are withdrawn, and a placement
+//! group whose bundles move, of which word may be old.
 
 use super::*;
 use proptest::prelude::*;
 use std::collections::VecDeque;
 
-/// Cpus of each of the four nodes.
+/// Cpus of each of the four nodes, and of each bundle.
 const CPUS: u64 = 3;
+
+const GROUP: GroupId = GroupId { owner: ME, seq: 1 };
 
 #[derive(Clone, Debug)]
 enum Op {
-    Enqueue { class: usize, near: u32, again: bool },
+    Enqueue {
+        class: usize,
+        near: u32,
+        again: bool,
+    },
     Dequeue(u64),
-    Answer { nth: usize, how: u8 },
-    Finish { nth: usize, micros: u64, started: bool },
+    Answer {
+        nth: usize,
+        how: u8,
+    },
+    Finish {
+        nth: usize,
+        micros: u64,
+        started: bool,
+    },
     Die(u32),
     See(u64),
+    /// The nodes with a bundle, dead ones perhaps among them.
+    Usable(BTreeSet<u32>),
     Wait(u64),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let op = prop_oneof![
-        8 => (0usize..4, 0u32..5, prop::bool::weighted(0.2))
+        8 => (0usize..5, 0u32..5, prop::bool::weighted(0.2))
             .prop_map(|(class, near, again)| Op::Enqueue { class, near, again }),
         1 => (0u64..60).prop_map(Op::Dequeue),
         6 => (any::<usize>(), 0u8..6).prop_map(|(nth, how)| Op::Answer { nth, how }),
@@ -28,6 +44,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
             .prop_map(|(nth, micros, started)| Op::Finish { nth, micros, started }),
         1 => (1u32..30).prop_map(Op::Die),
         1 => (0u64..4).prop_map(Op::See),
+        1 => prop::collection::btree_set(1u32..5, 0..4).prop_map(Op::Usable),
         2 => (0u64..9_000).prop_map(Op::Wait),
     ];
     prop::collection::vec(op, 1..200)
@@ -35,7 +52,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 
 struct World {
     rig: Rig,
-    classes: [Arc<SchedulingClass>; 4],
+    classes: [Arc<SchedulingClass>; 5],
     alive: BTreeSet<u32>,
     /// Requests without an answer: at which node, after how many hops.
     asked: BTreeMap<u64, (u32, u8)>,
@@ -51,9 +68,13 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        let mut rig = Rig::new(&[1, 2, 3, 4].map(|id| (id, CPUS, CPUS)));
+        rig.step(bundles(&BTreeSet::from([2, 3])));
+        let spread = bound("f", 1, Placement::Spread);
+        let inside = bound("f", 1, Placement::Group { group: GROUP, index: None });
         Self {
-            rig: Rig::new(&[1, 2, 3, 4].map(|id| (id, CPUS, CPUS))),
-            classes: [class("f", 1), class("g", 2), class("h", 0), bound("f", 1, Placement::Spread)],
+            rig,
+            classes: [class("f", 1), class("g", 2), class("h", 0), spread, inside],
             alive: BTreeSet::from([1, 2, 3, 4]),
             asked: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -70,9 +91,10 @@ impl World {
             self.obey(effect);
         }
         assert_eq!(self.rig.dispatch.queued(), self.queued.len());
-        // The cap of each class is its slots, or one: f and Spread take one cpu, g two, and h none, which counts as 16.
+        // The cap of each class is its slots, or one: all take one cpu but g, which takes two, and h, which takes none and
+        // counts as 16.
         let nodes = self.alive.len() as u64;
-        let slots = [CPUS, CPUS / 2, 16, CPUS].map(|slots| (nodes * slots).max(1)).iter().sum::<u64>();
+        let slots = [CPUS, CPUS / 2, 16, CPUS, CPUS].map(|slots| (nodes * slots).max(1)).iter().sum::<u64>();
         assert!(self.asked.len() as u64 <= slots, "{} requests out", self.asked.len());
     }
 
@@ -108,6 +130,7 @@ impl World {
                 let nodes: Vec<_> = self.alive.iter().map(|id| (*id, CPUS, free)).collect();
                 Event::View(view(self.version, &nodes))
             }
+            Op::Usable(nodes) => bundles(&nodes),
             Op::Wait(micros) => {
                 self.rig.now += Nanos::micros(micros);
                 Event::Tick
@@ -153,6 +176,10 @@ impl World {
     }
 }
 
+fn bundles(nodes: &BTreeSet<u32>) -> Event {
+    usable(GROUP, &nodes.iter().map(|at| (*at, *at, CPUS)).collect::<Vec<_>>())
+}
+
 proptest! {
     /// A queued task leaves the queue exactly once, requests stay within the cap, the depth bound holds, and when grants
     /// flow at the end everything is assigned and every lease goes back.
@@ -161,6 +188,7 @@ proptest! {
         let mut world = World::new();
         ops.into_iter().for_each(|op| world.apply(op));
         world.apply(Op::See(CPUS));
+        world.apply(Op::Usable(BTreeSet::from([1])));
         for _ in 0..400 {
             world.apply(Op::Answer { nth: 0, how: 0 });
             world.apply(Op::Finish { nth: 0, micros: 100, started: true });
