@@ -2,8 +2,10 @@
 //!
 //! Sizes are bytes and times nanoseconds; files write them with units. [`FUNCTIONS`] says which parameters a file may name.
 
+mod shuffle;
 mod table;
 
+pub use shuffle::{in_order, merge, scatter};
 pub use table::{FUNCTIONS, Function, Kind, Param, function};
 
 use crate::actors::{COUNTER_ADD, Counter};

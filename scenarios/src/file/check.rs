@@ -139,6 +139,7 @@ impl Checker<'_> {
                     _ => Ok(()),
                 }
             }
+            Action::Why(why) => self.object(&why.object, scope, false),
             Action::Group(group) => self.define("placement group", &mut scope.groups, &group.name),
             Action::Ready(ready) => self.known("placement group", &scope.groups, &ready.group),
             Action::Next(next) => {
@@ -250,7 +251,7 @@ impl Checker<'_> {
     }
 
     fn object(&self, object: &ObjectName, scope: &Scope, each: bool) -> Result<()> {
-        if object.index == Some(Index::Each) && !each {
+        if matches!(object.index, Some(Index::Each | Index::Column(_))) && !each {
             return Err(self.source.error(object.name.line, "`[i]` is for the `args` of a `submit` with a `count`"));
         }
         self.known("object", &scope.objects, &object.name)

@@ -10,7 +10,7 @@ use mobula_runtime::{Nanos, Resources, Strategy};
 /// How long `ready` waits unless it says otherwise.
 const READY: Nanos = Nanos::secs(10);
 
-/// Make a placement group.
+/// Make one or several placement groups.
 #[derive(Clone, Debug)]
 pub struct GroupStep {
     /// Its name from now on.
@@ -19,9 +19,11 @@ pub struct GroupStep {
     pub bundles: Vec<Resources>,
     /// How they lie to each other.
     pub strategy: Strategy,
+    /// How many such groups.
+    pub count: u64,
 }
 
-/// Wait until a placement group is placed.
+/// Wait until a placement group is placed, or all of that name.
 #[derive(Clone, Debug)]
 pub struct Ready {
     /// Which.
@@ -30,13 +32,13 @@ pub struct Ready {
     pub timeout: Nanos,
     /// Whether it must be placed by then, or must not.
     pub placed: bool,
-    /// On how many different nodes.
+    /// On how many different nodes, each group for itself.
     pub nodes: Option<Condition>,
     /// Part of what it must wait for, if it must not be placed.
     pub why: Option<String>,
 }
 
-/// `group = "g", bundles = [{ cpus = 1 }], strategy = "pack"`.
+/// `group = "g", bundles = [{ cpus = 1 }], strategy = "pack", count = 1`.
 pub(super) fn group(table: &mut Table<'_>) -> Result<Action> {
     let name = table.need("group")?;
     let items: Vec<Item<'_>> = table.need("bundles")?;
@@ -52,7 +54,10 @@ pub(super) fn group(table: &mut Table<'_>) -> Result<Action> {
             Strategy::ALL.into_iter().find(|strategy| strategy.name() == word).unwrap_or_default()
         }
     };
-    Ok(Action::Group(GroupStep { name, bundles, strategy }))
+    match table.or("count", 1)? {
+        0 => Err(table.error("`count` must be at least 1")),
+        count => Ok(Action::Group(GroupStep { name, bundles, strategy, count })),
+    }
 }
 
 fn bundle(item: Item<'_>) -> Result<Resources> {

@@ -28,6 +28,7 @@ pub use actor::FindActor;
 pub use group::{GroupStep, Ready};
 pub use job::JobStep;
 pub use model::*;
+pub use results::Why;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};
 pub use stream::{Next, Then};

@@ -3,6 +3,7 @@
 use super::actor::FindActor;
 use super::group::{GroupStep, Ready};
 use super::job::JobStep;
+use super::results::Why;
 use super::stream::Next;
 pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
@@ -142,6 +143,8 @@ pub enum Action {
     Next(Next),
     /// Wait for some of several results.
     Wait(Wait),
+    /// Ask what a task waits for.
+    Why(Why),
     /// Drop references.
     Release(Vec<Name>),
     /// Free values by hand.
@@ -194,7 +197,8 @@ pub enum Literal {
     Object(ObjectName),
 }
 
-/// `$x`: the objects called `x`. `$x[2]`: the third of them. `$x[i]`: the one with the number of the submission.
+/// `$x`: the objects called `x`. `$x[2]`: the third of them. `$x[i]`: the one with the number of the submission;
+/// `$x[i::4]`: that one and every fourth after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectName {
     /// The name.
@@ -210,6 +214,8 @@ pub enum Index {
     Number(u64),
     /// The one with the number of the submission.
     Each,
+    /// The same and every so many after it: a column of a table that was written row by row.
+    Column(u64),
 }
 
 /// Submit tasks.

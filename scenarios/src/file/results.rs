@@ -11,16 +11,17 @@ use strum::VariantNames;
 use toml::de::DeValue;
 
 impl Read<'_> for ObjectName {
-    /// `x`, `x[2]` or `x[i]`, with or without a `$` before it.
+    /// `x`, `x[2]`, `x[i]` or `x[i::4]`, with or without a `$` before it.
     fn read(item: Item<'_>) -> Result<Self> {
         let text = String::read(item)?;
         let text = text.strip_prefix('$').unwrap_or(&text);
         let (name, index) = match text.strip_suffix(']').and_then(|text| text.split_once('[')) {
             None => (text, None),
             Some((name, "i")) => (name, Some(Index::Each)),
-            Some((name, index)) => match index.parse() {
-                Ok(number) => (name, Some(Index::Number(number))),
-                Err(_) => return item.is_no("an object such as \"$x\", \"$x[2]\" or \"$x[i]\""),
+            Some((name, index)) => match (index.strip_prefix("i::").map(str::parse), index.parse()) {
+                (Some(Ok(width @ 1..)), _) => (name, Some(Index::Column(width))),
+                (None, Ok(number)) => (name, Some(Index::Number(number))),
+                _ => return item.is_no("an object such as \"$x\", \"$x[2]\", \"$x[i]\" or \"$x[i::4]\""),
             },
         };
         Ok(Self { name: Name { text: name.to_owned(), line: item.line }, index })
@@ -53,6 +54,20 @@ pub(super) fn get(table: &mut Table<'_>) -> Result<Get> {
     let expect = table.or("expect", Expect::Ok)?;
     let timeout = table.get("timeout")?;
     Ok(Get { objects, expect, timeout })
+}
+
+/// Ask what the task that makes an object waits for.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// Which object.
+    pub object: ObjectName,
+    /// Part of the answer.
+    pub says: String,
+}
+
+/// `why = "x", says = "text"`.
+pub(super) fn why(table: &mut Table<'_>) -> Result<Why> {
+    Ok(Why { object: table.need("why")?, says: table.need("says")? })
 }
 
 impl Read<'_> for Expect {

@@ -111,6 +111,12 @@ fn impossible_values_say_what_is_possible() {
         (r#"{ heal = "A" },"#, "3: `heal` must be two nodes, or \"all\", not \"A\""),
         (r#"{ put = 1, as = "x" }, { wait = "x", count = 0 },"#, "3: `count` must be at least 1"),
         (r#"{ put = 1, as = "x" }, { get = "x[i]" },"#, "3: `[i]` is for the `args` of a `submit` with a `count`"),
+        (r#"{ put = 1, as = "x" }, { get = "x[i::2]" },"#, "3: `[i]` is for the `args` of a `submit` with a `count`"),
+        (
+            r#"{ put = 1, as = "x" }, { get = "x[i::0]" },"#,
+            "3: `get` must be an object such as \"$x\", \"$x[2]\", \"$x[i]\" or \"$x[i::4]\", not \"x[i::0]\"",
+        ),
+        (r#"{ group = "g", bundles = [{ cpus = 1 }], count = 0 },"#, "3: `count` must be at least 1"),
         (
             r#"{ assert = { executions = "many" } },"#,
             "3: `many` is no condition; write a number, or comparisons such as `>= 1, < 5`",

@@ -25,6 +25,7 @@ pub(super) static VERBS: &[Verb] = &[
     Verb { word: "kill_actor", read: |table| actor::kill_actor(table).map(Action::KillActor) },
     Verb { word: "get", read: |table| results::get(table).map(Action::Get) },
     Verb { word: "wait", read: wait },
+    Verb { word: "why", read: |table| results::why(table).map(Action::Why) },
     Verb { word: "group", read: group::group },
     Verb { word: "ready", read: group::ready },
     Verb { word: "next", read: |table| stream::next(table).map(Action::Next) },

@@ -79,7 +79,7 @@ pub(super) struct State {
     /// Taken out while a step waits for their next item.
     pub streams: BTreeMap<String, ObjectStream<Value>>,
     /// Shared with the steps that wait for them.
-    pub groups: BTreeMap<String, Arc<PlacementGroup>>,
+    pub groups: BTreeMap<String, Vec<Arc<PlacementGroup>>>,
     pub actors: BTreeMap<String, Handle>,
     pub datasets: BTreeMap<String, Dataset>,
 }

@@ -3,7 +3,7 @@
 use super::driver::{Done, Driver};
 use super::report::Failure;
 use crate::file::{
-    Action, Argument, Expect, ExpectedError, Get, Index, Literal, Name, ObjectName, Place, Put, Submit, Wait,
+    Action, Argument, Expect, ExpectedError, Get, Index, Literal, Name, ObjectName, Place, Put, Submit, Wait, Why,
 };
 use crate::tasks::content;
 use crate::value::Value;
@@ -45,6 +45,7 @@ impl Driver {
             Action::Call(call) => self.call_actor(call),
             Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
+            Action::Why(why) => self.why(why).await,
             Action::Group(group) => self.make_group(group),
             Action::Ready(ready) => self.ready(ready).await,
             Action::Next(next) => self.next(next).await,
@@ -124,7 +125,7 @@ impl Driver {
             Place::Labels(labels) => call.labels(labels.clone()),
             Place::Spread => call.spread(),
             Place::Group(name, index) => {
-                let group = self.group(name)?;
+                let group = self.group(name, number)?;
                 match index {
                     None => call.in_group(&group),
                     Some(index) => call.in_bundle(&group, *index),
@@ -187,6 +188,10 @@ impl Driver {
             None => return Ok(objects.clone()),
             Some(Index::Each) => number,
             Some(Index::Number(index)) => index,
+            Some(Index::Column(width)) => {
+                let column = objects.iter().skip(usize::try_from(number).unwrap_or(usize::MAX));
+                return Ok(column.step_by(usize::try_from(width).unwrap_or(usize::MAX)).cloned().collect());
+            }
         };
         let found = usize::try_from(index).ok().and_then(|index| objects.get(index));
         let found =
@@ -286,13 +291,24 @@ impl Driver {
         Ok(format!("{ready} of {} ready", objects.len()))
     }
 
+    /// What the task that makes an object waits for, in words.
+    async fn why(&self, step: &Why) -> Done {
+        let waits = self.context().why(&self.one(&step.object, 0)?).await.map_err(|error| failed(&error))?;
+        let found = waits.unwrap_or_else(|| "nothing".to_owned());
+        match found.contains(&step.says) {
+            true => Ok(found),
+            false => Err(unexpected(format!("expected that it waits for {:?}, found {found}", step.says))),
+        }
+    }
+
     fn release(&self, names: &[Name]) -> Done {
         // Taken out of the lock before they are dropped.
         let groups: Vec<_> = names.iter().filter_map(|name| self.state().groups.remove(&name.text)).collect();
         let streams: Vec<_> = names.iter().filter_map(|name| self.state().streams.remove(&name.text)).collect();
         let actors: Vec<_> = names.iter().filter_map(|name| self.state().actors.remove(&name.text)).collect();
         let dropped: Vec<_> = names.iter().filter_map(|name| self.state().objects.remove(&name.text)).collect();
-        let count: usize = groups.len() + streams.len() + actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
+        let groups = groups.iter().map(Vec::len).sum::<usize>();
+        let count: usize = groups + streams.len() + actors.len() + dropped.iter().map(Vec::len).sum::<usize>();
         Ok(format!("{count} dropped"))
     }
 

@@ -38,9 +38,11 @@ impl Display for Action {
                 write!(f, "wait for {} of {}", wait.count, list(&wait.objects, ObjectName::to_string))?;
                 wait.timeout.map_or(Ok(()), |timeout| write!(f, " within {timeout}"))
             }
+            Self::Why(why) => write!(f, "why {} waits", why.object),
             Self::Group(group) => {
                 let bundles: Vec<String> = group.bundles.iter().map(|bundle| format!("[{bundle}]")).collect();
-                write!(f, "group {} of {}, {}", group.name.text, bundles.join(" "), group.strategy.name())
+                write!(f, "group {} of {}, {}", group.name.text, bundles.join(" "), group.strategy.name())?;
+                if group.count > 1 { write!(f, ", {} times", group.count) } else { Ok(()) }
             }
             Self::Ready(ready) => write!(f, "ready {}", ready.group.text),
             Self::Next(next) => write!(f, "next {} of {}", next.count, next.stream.text),
@@ -111,6 +113,7 @@ impl Display for ObjectName {
             None => Ok(()),
             Some(Index::Each) => f.write_str("[i]"),
             Some(Index::Number(number)) => write!(f, "[{number}]"),
+            Some(Index::Column(width)) => write!(f, "[i::{width}]"),
         }
     }
 }

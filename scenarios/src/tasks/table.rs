@@ -59,14 +59,14 @@ const ITEMS: Param = param("items", Kind::Count);
 const X: Param = param("x", Kind::Value);
 const XS: Param = param("xs", Kind::Values);
 
-/// Rows of `name(parameters)`, with `stream` behind those that are generators.
+/// Rows of `name(parameters)`, with `stream` behind those that are generators and `[module]` before those in a module.
 macro_rules! functions {
     (@) => { false };
     (@stream) => { true };
-    ($($name:ident($($param:expr),*) $($stream:ident)?;)*) => {
+    ($($([$module:ident])? $name:ident($($param:expr),*) $($stream:ident)?;)*) => {
         &[$(Function {
             name: stringify!($name),
-            path: concat!("mobula_scenarios::tasks::", stringify!($name)),
+            path: concat!("mobula_scenarios::tasks::", $(stringify!($module), "::",)? stringify!($name)),
             params: &[$($param),*],
             streams: functions!(@$($stream)?),
         }),*]
@@ -77,6 +77,9 @@ macro_rules! functions {
 pub static FUNCTIONS: &[Function] = functions! {
     produce(bytes(), seed());
     produce_many(bytes(), seed(), param("returns", Kind::Returns));
+    [shuffle] scatter(bytes(), seed(), param("returns", Kind::Returns));
+    [shuffle] merge(XS);
+    [shuffle] in_order(XS);
     produce_slowly(bytes(), seed(), param("time", Kind::Time));
     consume(XS);
     chain(X);
