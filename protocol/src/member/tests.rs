@@ -199,3 +199,15 @@ fn settings_leave_room_for_lost_heartbeats() {
     assert_eq!(tight.validate().map_err(|e| e.least), Err(ms(750)));
     assert!(MemberSettings { health_period: Nanos::ZERO, health_timeout: ms(1) }.validate().is_err());
 }
+
+#[test]
+fn a_join_that_comes_again_changes_nothing_and_has_the_same_answer() {
+    let mut roster = Roster::new(MemberSettings::default(), head());
+    for name in ["A", "B"] {
+        join(&mut roster, 0, request(name, 1)).expect("admitted");
+    }
+    let answer = |roster: &mut Roster| step(roster, 5, roster::Event::Join(request("A", 1)));
+    let (before, first) = (format!("{roster:?}"), answer(&mut roster));
+    assert_eq!((format!("{roster:?}"), first.len()), (before, 1), "one answer, and nothing else");
+    assert_eq!(answer(&mut roster), first);
+}
