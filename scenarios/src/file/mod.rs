@@ -204,11 +204,15 @@ fn settings(mut table: Table<'_>) -> Result<Settings> {
         head_grace: table.get("head_grace")?,
         head_log: table.get("head_log")?,
         max_time: table.get("max_time")?,
+        tick: table.get("tick")?,
         buggify: table.or("buggify", false)?,
     };
     let period = settings.health_period.unwrap_or(Nanos::millis(1));
     if period == Nanos::ZERO {
         return Err(table.error("`health_period` must be longer than nothing"));
+    }
+    if settings.tick.is_some_and(|tick| tick < Nanos::micros(1) || tick > Nanos::millis(10)) {
+        return Err(table.error("`tick` must be between 1us and 10ms"));
     }
     table.finish()?;
     Ok(settings)

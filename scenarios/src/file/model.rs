@@ -94,6 +94,8 @@ pub struct Settings {
     pub head_log: Option<bool>,
     /// The model time after which a run counts as stuck.
     pub max_time: Option<Nanos>,
+    /// The step of turmoil's clock.
+    pub tick: Option<Nanos>,
     /// Whether the code under test takes unlikely paths, in simulation.
     pub buggify: bool,
 }

@@ -23,6 +23,8 @@ struct Inner {
     /// Results by name: hash of the value, or error.
     results: BTreeMap<String, String>,
     totals: Counters,
+    /// When the last step ended.
+    last: Nanos,
     /// What the machines said when the run was stopped at an event.
     states: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl Journal {
         let mut inner = self.lock();
         inner.running.remove(&line);
         inner.steps += 1;
+        inner.last = at;
         if result.is_err() {
             inner.failed.get_or_insert(line);
         }
@@ -109,6 +112,11 @@ impl Journal {
     pub fn line(&self) -> Option<usize> {
         let inner = self.lock();
         inner.failed.or_else(|| inner.running.last().copied())
+    }
+
+    /// From the beginning of the first step to the end of the last that is over.
+    pub fn steps_time(&self) -> Nanos {
+        self.lock().last
     }
 
     /// A hash of all results.

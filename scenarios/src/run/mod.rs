@@ -25,7 +25,7 @@ use crate::file::{self, Scenario};
 use driver::Driver;
 use journal::Journal;
 use mobula_runtime::{Nanos, WorldKind};
-use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, RpcFault, RunOptions, trace};
+use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, Profile, RpcFault, RunOptions, trace};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +50,8 @@ pub struct Options {
     pub trace: Option<PathBuf>,
     /// Real world: the program to start as head and nodes. Default: this one.
     pub program: Option<PathBuf>,
+    /// Simulated worlds: all nodes are processes of this machine. Default: each has one of its own, as the file says.
+    pub machine: Option<Profile>,
     /// Print nothing.
     pub quiet: bool,
     /// Stop when the event log has so many lines, and report the state of every machine; simulated worlds only.
@@ -73,6 +75,7 @@ impl Default for Options {
             json: false,
             trace: None,
             program,
+            machine: None,
             quiet: false,
             until: None,
             branch: None,
@@ -167,6 +170,8 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
         max_time: bound + MARGIN,
         buggify: scenario.settings.buggify,
         rpc_faults: from_the_beginning(&scenario),
+        tick: scenario.settings.tick,
+        machine: options.machine.clone(),
         program: options.program.clone(),
     };
     let stem = Path::new(&scenario.file).file_stem().unwrap_or_default();
@@ -189,6 +194,7 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     report.states = journal.take_states();
     report.digest = journal.digest();
     report.counters = journal.counters();
+    report.steps_time = journal.steps_time();
     if let Some(trace) = &options.trace {
         match std::fs::write(trace, picture(trace, &lines, &report)) {
             Ok(()) => report.trace = Some(trace.clone()),

@@ -84,6 +84,8 @@ pub struct Report {
     pub events: u64,
     /// Time the world lived, in its own time.
     pub virtual_time: Nanos,
+    /// From the beginning of the first step to the end of the last, in the world's time.
+    pub steps_time: Nanos,
     /// Time a person waited.
     pub wall_ms: u64,
     /// Sums over all tasks of the driver.
@@ -211,6 +213,7 @@ impl Report {
             digest: 0,
             events: 0,
             virtual_time: Nanos::ZERO,
+            steps_time: Nanos::ZERO,
             wall_ms: 0,
             counters: BTreeMap::new(),
             skipped_faults: Vec::new(),

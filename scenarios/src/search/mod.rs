@@ -26,7 +26,7 @@ mod swarm;
 pub use document::Document;
 pub use guided::Guided;
 pub use lineage::Lineage;
-pub use oracle::{Oracle, play_twice};
+pub use oracle::{Oracle, play, play_twice};
 pub use shrink::{Shrunk, Signature, shrink};
 pub use strategy::{Search, Strategy};
 pub use swarm::{Genome, swarm};

@@ -1,7 +1,7 @@
 //! I46: what goes wrong does not change the answers. The same plan without its faults is the oracle.
 
 use super::Document;
-use crate::run::{Failure, Options, Outcome, Report, play};
+use crate::run::{Failure, Options, Outcome, Report};
 use std::collections::BTreeMap;
 
 /// What plans answer without their faults. Many plans of a search have the same quiet form, which is played once.
@@ -30,10 +30,7 @@ impl Oracle {
     /// `file` names the document in messages; its directory is where input paths begin.
     pub fn play(&mut self, document: &Document, file: &str, options: &Options) -> Report {
         let options = &Options { drawn: true, ..options.clone() };
-        let mut report = match document.scenario(file) {
-            Ok(scenario) => play(scenario, options),
-            Err(why) => return Report::refused(file.as_ref(), options, why.to_string()),
-        };
+        let mut report = play(document, file, options);
         if report.outcome != Outcome::Passed {
             return report;
         }
@@ -58,15 +55,24 @@ impl Oracle {
         }
         let options = &Options { drawn: true, keep_lines: false, ..options.clone() };
         // Faults of an expected error would be missed, and a quiet run then fails where it should not.
-        let answer = match quiet.scenario(file) {
-            Err(_) => Answer::Nothing,
-            Ok(scenario) => match play(scenario, options) {
-                report if report.outcome == Outcome::Passed => Answer::Digest(report.digest),
-                report => Answer::Fails(report.failure.map_or_else(String::new, |failure| failure.message)),
-            },
+        let report = play(&quiet, file, options);
+        let answer = match report.outcome {
+            Outcome::Refused => Answer::Nothing,
+            Outcome::Passed => Answer::Digest(report.digest),
+            _ => Answer::Fails(report.failure.map_or_else(String::new, |failure| failure.message)),
         };
         self.known.insert(text, answer.clone());
         answer
+    }
+}
+
+/// Plays a document once. What the parser refuses is [`Outcome::Refused`].
+///
+/// `file` names the document in messages; its directory is where input paths begin.
+pub fn play(document: &Document, file: &str, options: &Options) -> Report {
+    match document.scenario(file) {
+        Ok(scenario) => crate::run::play(scenario, options),
+        Err(why) => Report::refused(file.as_ref(), options, why.to_string()),
     }
 }
 
