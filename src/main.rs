@@ -3,7 +3,11 @@
 #![allow(clippy::disallowed_methods, reason = "a command line starts processes and reads the files it is given")]
 #![allow(clippy::disallowed_types, reason = "a person at the command line waits in wall time")]
 
+#[cfg(not(madsim))]
+mod calibrate;
 mod check;
+#[cfg(not(madsim))]
+mod compare;
 #[cfg(not(madsim))]
 mod jobs;
 #[cfg(not(madsim))]
@@ -45,6 +49,12 @@ enum What {
     Shrink(shrink::ShrinkArgs),
     /// Measure the simulator: after how many seeds is each planted bug found?
     Mutants(mutants::MutantsArgs),
+    /// Measure what this machine can do, and write it down for `compare`.
+    #[cfg(not(madsim))]
+    Calibrate(calibrate::CalibrateArgs),
+    /// Play a scenario in simulation, as processes of one machine, and really: times side by side, with the error.
+    #[cfg(not(madsim))]
+    Compare(compare::CompareArgs),
     /// Play a scenario twice with one seed, in two processes, and compare every line of the event log.
     ///
     /// Exit codes: 0 all lines are equal, 4 they are not, 2 there is nothing to compare.
@@ -149,6 +159,10 @@ fn main() -> ExitCode {
     match Command::parse().what {
         What::Run(args) => run(&args),
         What::Sweep(args) => sweep::sweep(&args),
+        #[cfg(not(madsim))]
+        What::Calibrate(args) => calibrate::calibrate(&args),
+        #[cfg(not(madsim))]
+        What::Compare(args) => compare::compare(&args),
         What::Check(args) => check::check(&args),
         What::Replay(args) => replay::replay(&args),
         What::Shrink(args) => shrink::shrink(&args),

@@ -22,9 +22,6 @@ pub(crate) mod simulator;
 #[path = "backend/turmoil.rs"]
 pub(crate) mod simulator;
 
-/// The finest step of the simulator's clock, in model time: its millisecond.
-pub(crate) const TICK: Nanos = Nanos(1_000_000 / simulator::DILATION);
-
 /// Where a life takes place.
 pub(crate) enum Place {
     #[cfg(not(madsim))]
@@ -38,6 +35,15 @@ impl Place {
             #[cfg(not(madsim))]
             Self::Real(_) => real::now(),
             Self::Simulated(sim) => sim.now(),
+        }
+    }
+
+    /// The least a modelled wait takes; what is shorter stays on its queue.
+    pub(crate) fn tick(&self) -> Nanos {
+        match self {
+            #[cfg(not(madsim))]
+            Self::Real(_) => Nanos::ZERO,
+            Self::Simulated(sim) => sim.tick(),
         }
     }
 

@@ -97,7 +97,7 @@ impl Queue {
     }
 }
 
-/// The queues of one life of a node.
+/// The queues of one life of a node, or of a host that several share.
 #[derive(Debug)]
 pub(crate) struct Queues {
     pub(crate) cores: Queue,

@@ -34,8 +34,8 @@
 //!
 //! # Time dilation
 //! Both simulators round every sleep up to one millisecond. `Env` therefore lets a simulator millisecond stand for
-//! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; 100
-//! us on turmoil, which visits every host at every tick. All times in this API are model times.
+//! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; on
+//! turmoil, which visits every host at every tick, 100 us, or what [`SimConfig::tick`] says. All times in this API are model times.
 
 // This is the room that owns what the others may not touch.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "env is the seam to clocks, threads and files")]

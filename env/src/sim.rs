@@ -50,8 +50,14 @@ pub struct SimConfig {
     pub max_time: Nanos,
     /// The cores of the driver's node.
     pub cores: u32,
+    /// The step of turmoil's clock, in model time: the least that a sleep or a message takes. Turmoil visits every node at
+    /// every step, so coarser is faster. madsim goes from event to event, in steps of a microsecond whatever this says.
+    pub tick: Nanos,
     /// The cost model of all nodes.
     pub costs: Costs,
+    /// All nodes are processes of one host with so many cores: they share its cores, network card, disk and memory bus.
+    /// Without it each node is a machine of its own.
+    pub host: Option<u32>,
     /// Keep all lines of the event log, not only their hash and number.
     pub trace: bool,
     /// Let [`Env::buggify`] fire.
@@ -68,7 +74,9 @@ impl Default for SimConfig {
             latency: (Nanos::micros(50), Nanos::micros(200)),
             max_time: Nanos::secs(600),
             cores: 2,
+            tick: Nanos::micros(100),
             costs: Costs::default(),
+            host: None,
             trace: false,
             buggify: false,
             branch: None,

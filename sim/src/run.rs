@@ -2,6 +2,7 @@
 
 use crate::check::history::Broken;
 use crate::cluster::Cluster;
+use crate::profile::Profile;
 use crate::spec::{ClusterSpec, SpecError};
 use crate::world;
 use mobula_env::{RpcFault, SimFailure, WorldKind};
@@ -29,6 +30,10 @@ pub struct RunOptions {
     /// Faults of calls that are there from the beginning. Real world: those of the nodes' own processes are handed to
     /// them when they start.
     pub rpc_faults: Vec<RpcFault>,
+    /// The step of turmoil's clock; see [`mobula_env::SimConfig::tick`].
+    pub tick: Option<Nanos>,
+    /// Simulated worlds: all nodes are processes of this machine, and share it. Without it each has a machine of its own.
+    pub machine: Option<Profile>,
     /// Real world: the program to start as `head` and as `node`, with the flags of [`crate::child`]; by default this
     /// one.
     pub program: Option<PathBuf>,
@@ -45,6 +50,8 @@ impl Default for RunOptions {
             buggify: false,
             branch: None,
             rpc_faults: Vec::new(),
+            tick: None,
+            machine: None,
             program: None,
         }
     }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Simulator nanoseconds a model nanosecond: a simulator millisecond, the least a sleep takes, is 1 us of the model. An
 /// event-driven simulator pays for events, not for time, so the finer clock is free.
-pub(crate) const DILATION: u64 = 1_000;
+const DILATION: u64 = 1_000;
 
 pub(crate) const KIND: WorldKind = WorldKind::Madsim;
 
@@ -35,6 +35,11 @@ pub(crate) struct Shared {
     nodes: Mutex<BTreeMap<String, (NodeId, IpAddr)>>,
     /// Model time at the end of the run.
     ended: Mutex<Nanos>,
+}
+
+/// The least a sleep takes, in model time.
+pub(crate) fn tick(_world: &World) -> Nanos {
+    Nanos(1_000_000 / DILATION)
 }
 
 fn to_simulator(model: Nanos) -> Duration {

@@ -17,9 +17,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
-/// Simulator nanoseconds a model nanosecond: a tick of one simulator millisecond is 100 us of the model. Finer would
-/// resolve shorter costs; every halving doubles the ticks, each of which visits every host.
-pub(crate) const DILATION: u64 = 10;
+/// A tick of the simulator, for which [`SimConfig::tick`](crate::SimConfig::tick) stands in model time.
+const TICK: Nanos = Nanos::millis(1);
 
 pub(crate) const KIND: WorldKind = WorldKind::Turmoil;
 
@@ -39,14 +38,28 @@ pub(crate) struct Shared {
     hosts: Mutex<BTreeSet<String>>,
 }
 
-fn to_simulator(model: Nanos) -> Duration {
-    Duration::from_nanos(model.0.saturating_mul(DILATION))
+/// The least a sleep takes, in model time.
+pub(crate) fn tick(world: &World) -> Nanos {
+    world.config.tick
+}
+
+fn to_simulator(world: &World, model: Nanos) -> Duration {
+    Duration::from_nanos(scaled(model.0, TICK, tick(world)))
+}
+
+fn to_model(world: &World, simulator: Duration) -> Nanos {
+    Nanos(scaled(Nanos::from(simulator).0, tick(world), TICK))
+}
+
+/// `time` by the ratio of two ticks, rounded down.
+fn scaled(time: u64, by: Nanos, of: Nanos) -> u64 {
+    u64::try_from(u128::from(time) * u128::from(by.0) / u128::from(of.0.max(1))).unwrap_or(u64::MAX)
 }
 
 /// Inside a host its own clock, which within a tick may be one tick ahead of another's; else the time of the last tick.
 pub(crate) fn now(world: &World) -> Nanos {
     match turmoil::sim_elapsed() {
-        Some(elapsed) => Nanos(Nanos::from(elapsed).0 / DILATION),
+        Some(elapsed) => to_model(world, elapsed),
         None => Nanos(world.simulator.clock.load(Ordering::Relaxed)),
     }
 }
@@ -56,8 +69,8 @@ pub(crate) fn ended_at(world: &World) -> Nanos {
 }
 
 pub(crate) async fn sleep_until(place: &SimPlace, t: Nanos) {
-    let wait = to_simulator(t.saturating_sub(place.now()));
-    tokio::time::sleep(wait.max(Duration::from_millis(1))).await;
+    let wait = to_simulator(&place.world, t.saturating_sub(place.now()));
+    tokio::time::sleep(wait.max(Duration::from_nanos(TICK.0))).await;
 }
 
 pub(crate) fn spawn(place: &SimPlace, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
@@ -101,7 +114,7 @@ where
     });
     loop {
         let step = catch_unwind(AssertUnwindSafe(|| sim.step()));
-        world.simulator.clock.store(Nanos::from(sim.elapsed()).0 / DILATION, Ordering::Relaxed);
+        world.simulator.clock.store(to_model(world, sim.elapsed()).0, Ordering::Relaxed);
         if let Some(failure) = world.record.failure() {
             return Err(SimFailure::Panic { message: failure.message, node: failure.node });
         }
@@ -129,9 +142,9 @@ fn build(world: &World) -> turmoil::Sim<'static> {
         .enable_random_order()
         .epoch(UNIX_EPOCH)
         .simulation_duration(Duration::MAX)
-        .tick_duration(Duration::from_millis(1))
-        .min_message_latency(to_simulator(least))
-        .max_message_latency(to_simulator(most.max(least)))
+        .tick_duration(Duration::from_nanos(TICK.0))
+        .min_message_latency(to_simulator(world, least))
+        .max_message_latency(to_simulator(world, most.max(least)))
         .tcp_capacity(TCP_CAPACITY)
         .build()
 }

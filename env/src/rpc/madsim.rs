@@ -30,7 +30,7 @@ pub(super) async fn serve(env: &Env, port: u16, door: Door, stopped: oneshot::Re
         }
     });
     // The task above binds the port within a few simulator microseconds; callers may connect once we return.
-    env.sleep(crate::backend::TICK).await;
+    env.sleep(env.place().tick()).await;
     Ok(address)
 }
 

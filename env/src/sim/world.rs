@@ -43,6 +43,8 @@ pub(crate) struct World {
     machines: Mutex<BTreeMap<String, Arc<Machine>>>,
     /// The storage that all machines see.
     shared: Mutex<FaultyDisk>,
+    /// What all nodes share if they are processes of one host.
+    host: Option<Arc<Mutex<Queues>>>,
     /// The links cut by partitions; machines without power are cut off besides.
     cuts: Mutex<BTreeSet<(String, String)>>,
 }
@@ -79,6 +81,7 @@ impl World {
             machines: Mutex::new(BTreeMap::from([(DRIVER.to_owned(), Arc::new(driver))])),
             shared: Mutex::new(FaultyDisk::new(config.seed, "shared storage")),
             cuts: Mutex::default(),
+            host: config.host.map(|cores| Arc::new(Mutex::new(Queues::new(cores)))),
             config,
         })
     }
@@ -158,7 +161,7 @@ impl World {
             place: Place::Simulated(SimPlace {
                 world: self.clone(),
                 machine: machine.clone(),
-                queues: Mutex::new(Queues::new(machine.cores)),
+                queues: self.host.clone().unwrap_or_else(|| Arc::new(Mutex::new(Queues::new(machine.cores)))),
                 runtime,
             }),
         })
@@ -262,7 +265,7 @@ pub(crate) struct SimPlace {
     pub(crate) world: Arc<World>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) runtime: simulator::Runtime,
-    queues: Mutex<Queues>,
+    queues: Arc<Mutex<Queues>>,
 }
 
 impl SimPlace {
@@ -276,6 +279,11 @@ impl SimPlace {
 
     pub(crate) fn costs(&self) -> Costs {
         self.world.config.costs
+    }
+
+    /// The least a sleep takes.
+    pub(crate) fn tick(&self) -> Nanos {
+        simulator::tick(&self.world)
     }
 
     /// The machine's disk, or the one that all machines share.

@@ -4,6 +4,7 @@ use super::World;
 use super::lives::{Life, Lives};
 use crate::check::history::Watch;
 use crate::cluster::{Cluster, Once, Parts, Skipped};
+use crate::profile::Profile;
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, HEAD, NodeSpec};
 use mobula_env::{Costs, Env, SimConfig, SimHandle, simulate};
@@ -32,11 +33,15 @@ where
     D: FnOnce(Cluster) -> F + Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
+    let machine = options.machine.as_ref();
+    let own = Costs { nic: spec.link.bandwidth, ..Costs::default() };
     let config = SimConfig {
         seed: options.seed,
-        latency: spec.link.latency,
+        latency: machine.map_or(spec.link.latency, |machine| (machine.latency, machine.latency)),
         max_time: options.max_time,
-        costs: Costs { nic: spec.link.bandwidth, ..Costs::default() },
+        tick: options.tick.unwrap_or(SimConfig::default().tick),
+        costs: machine.map_or(own, Profile::costs),
+        host: machine.map(|machine| machine.cores),
         trace: options.trace,
         buggify: options.buggify,
         branch: options.branch,
