@@ -3,6 +3,7 @@
 mod chart;
 mod cluster;
 mod hoplite;
+mod molly;
 mod recovery;
 mod removal;
 mod scaling;
@@ -24,6 +25,9 @@ pub enum Figure {
     /// Time of recovery against the length of a chain of tasks, and of an actor's history, simulated.
     #[value(name = "lineage-stash-2019")]
     LineageStash,
+    /// Planted bugs found against plans played, for three searches, from the table in sim/MUTANTS.md.
+    #[value(name = "molly-2015")]
+    Molly,
 }
 
 impl Figure {
@@ -38,6 +42,7 @@ impl Figure {
             Self::Ray => ("ray-2018/scaling.svg", scaling::chart()?),
             Self::Ownership => ("ownership-2021/removal.svg", removal::chart()?),
             Self::LineageStash => ("lineage-stash-2019/recovery.svg", recovery::chart()?),
+            Self::Molly => ("molly-2015/searches.svg", molly::chart()?),
         };
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("papers").join(file);
         std::fs::write(&path, chart.to_svg()).map_err(|why| format!("{}: {why}", path.display()))?;

@@ -2,7 +2,7 @@
 
 use crate::program::Effort;
 use crate::report::Row;
-use crate::{actors, codec, control, flights, recovery, spill, store, tasks, transfer};
+use crate::{actors, codec, control, flights, recovery, simulation, spill, store, tasks, transfer};
 
 /// Figures that are measured together.
 #[derive(Debug)]
@@ -22,11 +22,12 @@ const GROUPS: &[Group] = &[
     Group { name: "spill", rows: spill::rows },
     Group { name: "recovery", rows: recovery::rows },
     Group { name: "control", rows: control::rows },
+    Group { name: "sim", rows: simulation::rows },
     Group { name: "flights", rows: flights::rows },
 ];
 
 /// Groups that are not written yet.
-const LATER: &[&str] = &["sim", "data", "predict"];
+const LATER: &[&str] = &["data", "predict"];
 
 /// The names of all groups, for people.
 pub fn names() -> String {

@@ -24,6 +24,7 @@ mod program;
 mod recovery;
 mod report;
 mod sample;
+mod simulation;
 mod spill;
 mod store;
 mod tasks;

@@ -12,6 +12,10 @@ pub enum Unit {
     OpsPerSecond,
     CallsPerSecond,
     RowsPerSecond,
+    RunsPerSecond,
+    EventsPerSecond,
+    /// Of the simulated clock, in a second of the wall's.
+    SimulatedSeconds,
     /// 10^9 bytes per second.
     GigabytesPerSecond,
     Micros,
@@ -52,6 +56,9 @@ impl Unit {
             Self::OpsPerSecond => "ops/s",
             Self::CallsPerSecond => "calls/s",
             Self::RowsPerSecond => "rows/s",
+            Self::RunsPerSecond => "runs/s",
+            Self::EventsPerSecond => "events/s",
+            Self::SimulatedSeconds => "s/s",
             Self::GigabytesPerSecond => "GB/s",
             Self::Micros => "us",
             Self::Millis => "ms",
@@ -66,6 +73,7 @@ impl Unit {
         match self {
             Self::TasksPerSecond | Self::OpsPerSecond | Self::CallsPerSecond => true,
             Self::RowsPerSecond | Self::GigabytesPerSecond => true,
+            Self::RunsPerSecond | Self::EventsPerSecond | Self::SimulatedSeconds => true,
             Self::Micros | Self::Millis | Self::Seconds => false,
             Self::Bytes | Self::BytesPerTask | Self::BytesPerActor => false,
         }
