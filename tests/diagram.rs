@@ -1,10 +1,12 @@
 //! The space-time diagram in a real browser, at 5 and at 50 nodes: it draws without an error and without a network.
 //!
-//! Needs Chromium: `MOBULA_BROWSER`, or one of the usual names in the path. Without one the test says so and does nothing.
+//! Needs Chromium: `MOBULA_BROWSER`, or one of the usual names in the path. Without one the test says so,
+//! past the harness that swallows what a passing test prints, and does nothing.
 
 #![allow(clippy::disallowed_methods, reason = "a test starts a browser and writes the page it opens")]
 
 use mobula::sim::trace::{Event, Headline, html};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -36,7 +38,8 @@ fn events(nodes: usize) -> Vec<Event> {
 #[test]
 fn the_diagram_draws_in_a_browser() {
     let Some(browser) = browser() else {
-        eprintln!("SKIPPED: no Chromium here; set MOBULA_BROWSER to see the diagram drawn");
+        let why = "no Chromium in the path; set MOBULA_BROWSER to one to see the diagram drawn";
+        writeln!(std::io::stderr(), "SKIPPED the_diagram_draws_in_a_browser: {why}").expect("stderr can be written");
         return;
     };
     for nodes in [5, 50] {

@@ -96,14 +96,18 @@ pub(super) fn of_nodes(draw: &mut Draw, nodes: &[String]) -> Troubles {
     troubles
 }
 
-/// Draws what happens to calls.
+/// Draws what happens to calls: to a few in a row, or now and then to many. Many in a row would only be waited for: the
+/// retries of one envelope come a second apart in the end.
 pub(super) fn of_calls(draw: &mut Draw) -> String {
     let mut out = String::new();
     for _ in 0..draw.number(0, 4) {
         let kind =
             draw.of(&["request_lost", "reply_lost", "in_flight", "duplicate", "delay", "reorder", "stale_epoch"]);
         let (method, nth) = (draw.of(&CALLS), draw.number(1, 6));
-        let count = if draw.chance(0.7) { draw.number(1, 4) } else { draw.number(5, 40) };
+        let count = match draw.chance(0.7) {
+            true => draw.number(1, 4).to_string(),
+            false => format!("{}, probability = 0.5", draw.number(5, 40)),
+        };
         let _ = write!(
             out,
             "\n[[fault]]\ndo = {{ rpc = {{ kind = \"{kind}\", method = \"{method}\", nth = {nth}, count = {count} }} }}\n"
