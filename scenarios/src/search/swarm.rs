@@ -129,8 +129,9 @@ fn text(genome: &Genome) -> String {
 fn settings(draw: &mut Draw) -> String {
     let (timeout, inline) = (draw.of(&["1s", "2s", "3s"]), draw.of(&["100KB", "1KB", "10B"]));
     let buggify = draw.chance(0.5);
-    // Most bugs are in the order of events, which a coarse clock has as well, for a tenth of the price.
-    let tick = draw.of(&["100us", "1ms", "1ms", "1ms"]);
+    // Bugs are in the order of events, which a coarse clock has as well. In steps of the default, a tenth of a
+    // millisecond, nine tenths of a run's price would be steps in which nothing happens.
+    let tick = draw.of(&["1ms", "2ms", "5ms"]);
     let memory = if draw.chance(0.25) { "memory_policy = \"evict\"\nspill = []\n" } else { "" };
     format!(
         "[settings]\nmax_time = \"40s\"\ntick = \"{tick}\"\nhealth_period = \"200ms\"\nhealth_timeout = \"{timeout}\"\n\
