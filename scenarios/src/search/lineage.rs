@@ -119,6 +119,8 @@ pub(super) fn cuts(lines: &[String]) -> BTreeSet<Cut> {
 /// A plan without faults, and what is known of it.
 struct Program {
     quiet: Document,
+    /// How many nodes may crash: none where the work is such that an owner's death ends it with an error.
+    crashes: usize,
     /// What each successful run needed.
     derivations: Vec<BTreeSet<Cut>>,
     played: BTreeSet<BTreeSet<Cut>>,
@@ -156,10 +158,12 @@ impl Lineage {
             program.played.insert(set);
             return plan;
         }
-        let quiet = Genome::of(seed).plan().without_faults();
+        let genome = Genome::of(seed);
+        let quiet = genome.plan().without_faults();
         self.current = self.programs.len();
         let (derivations, played) = (Vec::new(), BTreeSet::new());
-        self.programs.push(Program { quiet: quiet.clone(), derivations, played, left: EACH });
+        let crashes = if genome.spares_nodes() { 0 } else { CRASHES };
+        self.programs.push(Program { quiet: quiet.clone(), crashes, derivations, played, left: EACH });
         quiet
     }
 
@@ -203,7 +207,8 @@ impl Program {
             return None;
         }
         let crashed = set.iter().filter(|cut| cut.is_crash()).count();
-        let mut choices: Vec<&Cut> = derivation.iter().filter(|cut| !cut.is_crash() || crashed < CRASHES).collect();
+        let mut choices: Vec<&Cut> =
+            derivation.iter().filter(|cut| !cut.is_crash() || crashed < self.crashes).collect();
         choices.sort_by_key(|cut| order.get(cut));
         choices.into_iter().find_map(|cut| {
             set.insert(cut.clone());

@@ -54,6 +54,12 @@ impl Genome {
         }
     }
 
+    /// Whether its plan leaves nodes alone. Its work may then be such that an owner's death ends it with an error.
+    pub(super) fn spares_nodes(&self) -> bool {
+        let (names, _) = nodes(self);
+        trouble::of_nodes(&mut self.draw("troubles"), &names).is_empty()
+    }
+
     fn draw(&self, stream: &str) -> Draw {
         Draw(Rng::new(self.other.get(stream).copied().unwrap_or(self.seed), "swarm", stream))
     }
@@ -78,7 +84,6 @@ impl Draw {
 
 #[derive(Default)]
 struct Plan {
-    nodes: Vec<String>,
     /// Nothing happens to nodes and links.
     quiet: bool,
     /// Lines of steps.
@@ -87,18 +92,22 @@ struct Plan {
     gets: Vec<String>,
 }
 
-fn text(genome: &Genome) -> String {
-    let mut plan = Plan::default();
+/// The names of the nodes, and the text that describes them.
+fn nodes(genome: &Genome) -> (Vec<String>, String) {
     let mut cluster = genome.draw("cluster");
-    let names = ["A", "B", "C", "D"];
-    let mut nodes = Vec::new();
-    for name in &names[..cluster.number(2, 4) as usize] {
+    let names = &["A", "B", "C", "D"][..cluster.number(2, 4) as usize];
+    let mut text = String::new();
+    for name in names {
         let (cpus, store) = (cluster.number(1, 3), cluster.of(&["10MB", "20MB", "50MB", "100MB"]));
-        nodes.push(format!("  {{ name = \"{name}\", cpus = {cpus}, store = \"{store}\" }},\n"));
-        plan.nodes.push((*name).to_owned());
+        let _ = writeln!(text, "  {{ name = \"{name}\", cpus = {cpus}, store = \"{store}\" }},");
     }
-    let troubles = trouble::of_nodes(&mut genome.draw("troubles"), &plan.nodes);
-    plan.quiet = troubles.is_empty();
+    (names.iter().map(|name| (*name).to_owned()).collect(), text)
+}
+
+fn text(genome: &Genome) -> String {
+    let (names, nodes) = nodes(genome);
+    let troubles = trouble::of_nodes(&mut genome.draw("troubles"), &names);
+    let mut plan = Plan { quiet: troubles.is_empty(), ..Plan::default() };
     let mut kinds = genome.draw("work");
     for (number, work) in WORK.iter().enumerate() {
         if kinds.chance(0.3) {
@@ -121,7 +130,7 @@ fn text(genome: &Genome) -> String {
     for get in &plan.gets {
         out += &format!("  {{ get = \"{get}\", expect = \"ok\" }},\n");
     }
-    let _ = write!(out, "]\n\n[cluster]\nnodes = [\n{}]\n\n{}", nodes.concat(), settings(&mut genome.draw("settings")));
+    let _ = write!(out, "]\n\n[cluster]\nnodes = [\n{nodes}]\n\n{}", settings(&mut genome.draw("settings")));
     let _ = write!(out, "{}{calls}", troubles.planned);
     out
 }

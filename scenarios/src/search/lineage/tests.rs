@@ -41,7 +41,7 @@ fn crash(nth: u64) -> Cut {
 fn sets(derivations: Vec<Vec<Cut>>) -> Vec<BTreeSet<Cut>> {
     let derivations = derivations.into_iter().map(BTreeSet::from_iter).collect();
     let quiet = Document::parse("").expect("nothing is TOML");
-    let mut program = Program { quiet, derivations, played: BTreeSet::new(), left: 0 };
+    let mut program = Program { quiet, crashes: CRASHES, derivations, played: BTreeSet::new(), left: 0 };
     let mut found = Vec::new();
     while let Some(set) = program.hypothesis(&BTreeMap::new(), &mut Rng::new(1, "test", "dice")) {
         assert!(program.played.insert(set.clone()), "{set:?} twice");
