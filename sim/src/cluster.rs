@@ -31,6 +31,7 @@ struct Shared {
     world: World,
     lives: Lives,
     machines: Mutex<BTreeMap<String, Machine>>,
+    #[cfg_attr(madsim, allow(dead_code, reason = "nothing is skipped where every world is simulated"))]
     skipped: Skipped,
 }
 
@@ -464,6 +465,7 @@ impl Cluster {
     }
 
     /// Remembers that a fault was skipped, and says so.
+    #[cfg(not(madsim))]
     fn skip(&self, what: String, why: &'static str) -> FaultError {
         let error = FaultError::Unsupported { what, world: self.world(), why };
         self.0.skipped.lock().unwrap_or_else(PoisonError::into_inner).push(error.to_string());

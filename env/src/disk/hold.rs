@@ -11,9 +11,6 @@ pub struct DiskHold {
     _lock: Option<std::fs::File>,
 }
 
-/// The name of the file that is locked. It stays when the hold is over.
-pub const LOCK: &str = "lock";
-
 impl Disk {
     /// Makes sure that no other process writes to this disk's directory, which is made if it is not there. Unlike a
     /// [`Claim`](super::Claim) it says nothing about the files in it, which stay for the next life.
@@ -41,11 +38,14 @@ impl Disk {
 
 #[cfg(not(madsim))]
 mod real {
-    use super::{DiskHold, LOCK};
+    use super::DiskHold;
     use crate::files::naming;
     use std::fs::{self, File, TryLockError};
     use std::io;
     use std::path::Path;
+
+    /// The name of the file that is locked. It stays when the hold is over.
+    const LOCK: &str = "lock";
 
     pub(super) fn hold(dir: &Path) -> io::Result<DiskHold> {
         let lock = || {
