@@ -23,7 +23,7 @@ pub enum Child {
     Head(HeadArgs),
     /// A node of a real cluster.
     #[command(hide = true)]
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
     /// Queues tasks and says what that took.
     #[command(hide = true)]
     Queued {

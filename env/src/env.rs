@@ -282,6 +282,26 @@ impl Env {
         }
     }
 
+    /// What this node's process has in memory for itself alone, without memory that it shares with others, such as an object
+    /// store's, and without files. None in simulation, where all nodes are one process, and where it cannot be told.
+    pub fn resident(&self) -> Option<ByteSize> {
+        match self.place() {
+            #[cfg(not(madsim))]
+            Place::Real(_) => crate::memory::resident(),
+            Place::Simulated(_) => None,
+        }
+    }
+
+    /// The memory of the machine, or of the control group that this process is in. None in simulation, and where it cannot
+    /// be told.
+    pub fn machine_memory(&self) -> Option<ByteSize> {
+        match self.place() {
+            #[cfg(not(madsim))]
+            Place::Real(_) => crate::memory::machine(),
+            Place::Simulated(_) => None,
+        }
+    }
+
     /// Whether to take the unlikely path at `site`: the short timeout, the full buffer, the early flush.
     ///
     /// False in the real world and unless [`SimConfig::buggify`](crate::SimConfig::buggify) is set. As in

@@ -12,6 +12,7 @@
 //! | network | sockets, or memory | simulated TCP, real HTTP/2 bytes | simulated streams, boxed calls |
 //! | fidelity | everything | the wire | time and scale |
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
+//! | [`Env::resident`] | of the process | unknown | unknown |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
 //! | `Env::serve_local` | a Unix socket | unsupported | - |
 //! | [`Env::files`] | real files | real files, time charged | real files, time charged |
@@ -56,6 +57,8 @@ mod files;
 #[cfg(not(madsim))]
 pub mod local;
 mod log;
+#[cfg(not(madsim))]
+mod memory;
 mod net;
 mod rng;
 mod rpc;

@@ -13,6 +13,7 @@
 //! | [`actor`] | where actors live, the order of their calls, exactly once | GcsActorManager, ActorTaskSubmitter |
 //! | [`pull`] | which objects a node fetches next, within its memory | PullManager |
 //! | [`transfer`] | from whom an object's bytes come, chunk by chunk, and who is sent what | ObjectManager, PushManager |
+//! | [`memory`] | which attempt ends when a node runs out of memory | MemoryMonitor, WorkerKillingPolicy |
 //!
 //! Beside them: [`planted`] marks where bugs can be switched on, to measure what finds them; [`Map`] is a hash map
 //! whose order is a function of what was done to it.
@@ -33,6 +34,7 @@ pub mod directory;
 pub mod job;
 pub mod link;
 pub mod member;
+pub mod memory;
 pub mod owner;
 pub mod planted;
 pub mod pull;

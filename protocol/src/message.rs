@@ -79,6 +79,8 @@ pub enum TaskOutcome {
     Raised(TaskError),
     /// With the death of its worker.
     Crashed(String),
+    /// Ended by its node, which ran out of memory: what was measured, and who used it.
+    OutOfMemory(String),
     /// Before it started: this argument was not to be had at the moment, or the lease was gone. Costs no budget; a node
     /// never holds a lease while it waits for a value that does not exist yet, so rebuilding it cannot deadlock.
     HandedBack(Option<ObjectId>),

@@ -88,8 +88,9 @@ pub struct SchedulingClass {
     pub share: Option<Arc<Share>>,
 }
 
-/// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws all three from one
-/// budget; here they are separate, so that a flaky task cannot use up what a lost node needs.
+/// How often a task may run again, by the reason it has to. `None` is without limit. Ray draws crashes, errors and losses
+/// from one budget and repeats what was ended for memory without limit; here all are separate and bounded, so that a flaky
+/// task cannot use up what a lost node needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retries {
     /// After its worker or node died under it.
@@ -98,12 +99,15 @@ pub struct Retries {
     pub errors: Option<u32>,
     /// To rebuild results whose every copy was lost.
     pub losses: Option<u32>,
+    /// After its node ran out of memory and ended it ([`crate::memory`]); each time after a longer pause.
+    pub memory: Option<u32>,
 }
 
 impl Default for Retries {
-    /// Three crashes, no errors, three losses: Ray's defaults, in separate budgets.
+    /// Three crashes, no errors, three losses: Ray's defaults, in separate budgets. Eight times for memory: with the pauses
+    /// in between about three minutes.
     fn default() -> Self {
-        Self { crashes: Some(3), errors: Some(0), losses: Some(3) }
+        Self { crashes: Some(3), errors: Some(0), losses: Some(3), memory: Some(8) }
     }
 }
 
@@ -256,6 +260,9 @@ pub enum TaskErrorKind {
     WorkerCrashed,
     /// The node running it died, more often than its crash budget allows.
     NodeDied,
+    /// Its node ran out of memory and ended it, more often than its memory budget allows. The message names the node, what
+    /// it used of which limit, and the heaviest tasks there.
+    OutOfMemory,
     /// It was cancelled.
     Cancelled,
     /// The process that owned the object died, and with it what was known of the object.

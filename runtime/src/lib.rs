@@ -78,6 +78,7 @@ pub const PROBES: &[&str] = &[
     "lease-end",
     "load",
     "log-failed",
+    "memory-kill",
     "misaddressed",
     "missed",
     "no-room",

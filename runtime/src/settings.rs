@@ -18,6 +18,11 @@ pub struct NodeSettings {
     pub store: ByteSize,
     /// What happens to referenced primary copies when it is full.
     pub memory_policy: MemoryPolicy,
+    /// What the node's process may use besides its store: above 95 % of it the memory monitor ends tasks, one at a time
+    /// ([`mobula_protocol::memory`]). With none it is the memory of the machine, or of the control group it runs in, less
+    /// the store, of which at most half is taken off; in simulation there is no limit then. To have no limit, set one that
+    /// is larger than the machine.
+    pub memory_limit: Option<ByteSize>,
     /// Directories for spilled objects, written to in turn: relative to the node's disk, absolute, or in storage that all
     /// nodes see and that outlives them: a directory that all machines mount (`shared:/mnt/pool`), or a folder of an
     /// object store (`s3://bucket/folder`, feature `object-store`). With none, nothing is spilled, and a full store
@@ -46,6 +51,14 @@ pub struct NodeSettings {
     pub port: u16,
 }
 
+impl NodeSettings {
+    /// The limit as it holds on a machine with so much memory; none if neither is known.
+    pub(crate) fn memory_limit_of(&self, machine: Option<ByteSize>) -> Option<ByteSize> {
+        let rest = |all: ByteSize| all.saturating_sub(self.store.min(ByteSize(all.0 / 2)));
+        self.memory_limit.or(machine.map(rest))
+    }
+}
+
 impl Default for NodeSettings {
     fn default() -> Self {
         Self {
@@ -54,6 +67,7 @@ impl Default for NodeSettings {
             labels: Labels::new(),
             store: ByteSize(256 << 20),
             memory_policy: MemoryPolicy::Spill,
+            memory_limit: None,
             spill: vec!["spill".to_owned()],
             inline: ByteSize(100 << 10),
             store_grace: Nanos::secs(2),

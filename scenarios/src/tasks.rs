@@ -10,7 +10,7 @@ pub use table::{FUNCTIONS, Function, Kind, Param, function};
 
 use crate::actors::{COUNTER_ADD, Counter};
 use crate::value::Value;
-use mobula_runtime::{ActorInit, Blob, Context, Nanos, Rest, Result, TaskErrorKind, WorldKind, charge, task};
+use mobula_runtime::{ActorInit, Blob, ByteSize, Context, Nanos, Rest, Result, TaskErrorKind, WorldKind, charge, task};
 
 /// Bytes that depend on `seed` alone (SplitMix64, Steele et al. 2014).
 pub fn content(bytes: u64, seed: u64) -> Blob {
@@ -369,9 +369,27 @@ pub fn nondeterministic(context: Context, bytes: u64) -> Value {
     Value::Bytes(content(bytes, seed))
 }
 
-/// Takes so much memory of its worker, writes to all of it, and gives it back; the number of bytes.
+/// Uses so much memory of its worker, and a cpu for `time`; the number of bytes. It cannot be stopped.
 #[task]
-pub fn allocate(bytes: u64) -> Value {
+pub fn allocate(context: Context, bytes: u64, time: u64) -> Value {
+    let memory = used(&context, bytes);
+    busy(&context, Nanos(time));
+    Value::Int(std::hint::black_box(memory).0 as i64)
+}
+
+/// Uses so much memory of its worker for `time`, and no cpu: it can be stopped meanwhile. The number of bytes.
+#[task]
+pub async fn hoard(context: Context, bytes: u64, time: u64) -> Value {
+    // Not in a computation of its own, which would run on when this is dropped.
+    let memory = used(&context, bytes);
+    context.env().sleep(Nanos(time)).await;
+    Value::Int(std::hint::black_box(memory).0 as i64)
+}
+
+/// So many bytes, claimed; in the real world also taken, and written to.
+fn used(context: &Context, bytes: u64) -> (u64, Vec<u8>) {
+    context.claim(ByteSize(bytes));
     charge(Nanos(bytes));
-    Value::Int(content(bytes, 0).len() as i64)
+    let real = context.env().world() == WorldKind::Real;
+    (bytes, vec![1; if real { usize::try_from(bytes).unwrap_or(0) } else { 0 }])
 }

@@ -34,6 +34,8 @@ pub struct NodeSpec {
     pub labels: Labels,
     /// The capacity of its object store.
     pub store: ByteSize,
+    /// What its tasks may use of memory, if not what the world has.
+    pub memory: Option<ByteSize>,
 }
 
 /// Settings of the runtime, with the runtime's defaults.
@@ -121,6 +123,7 @@ impl NodeSpec {
             resources: Resources::cpus(cpus),
             labels: Labels::new(),
             store: NodeSettings::default().store,
+            memory: None,
         }
     }
 
@@ -128,6 +131,13 @@ impl NodeSpec {
     #[must_use]
     pub fn store(mut self, store: ByteSize) -> Self {
         self.store = store;
+        self
+    }
+
+    /// The same with a limit to the memory of its tasks.
+    #[must_use]
+    pub fn memory(mut self, limit: ByteSize) -> Self {
+        self.memory = Some(limit);
         self
     }
 
@@ -204,6 +214,7 @@ impl ClusterSettings {
             resources: spec.resources.clone(),
             labels: spec.labels.clone(),
             store: spec.store,
+            memory_limit: spec.memory,
             memory_policy: self.memory_policy,
             spill: self.spill.clone(),
             inline: self.inline,
@@ -228,6 +239,7 @@ impl ClusterSettings {
             resources: Resources::none(),
             labels: Labels::new(),
             store: self.driver_store,
+            memory: None,
         }
     }
 }

@@ -340,7 +340,7 @@ impl Loop {
                 let value = u64::from_le_bytes(bytes[..].try_into().expect("eight bytes"));
                 self.end(task, End::Value(value));
             }
-            TaskOutcome::Raised(error) => panic!("{error}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -86,7 +86,7 @@ impl Default for ActorOptions {
             get_if_exists: false,
             detached: false,
             // At most once: whether a call that was under way has run cannot be known.
-            calls: Retries { crashes: Some(0), errors: Some(0), losses: Some(0) },
+            calls: Retries { crashes: Some(0), errors: Some(0), losses: Some(0), memory: Some(0) },
             max_pending_calls: None,
         }
     }

@@ -187,7 +187,7 @@ impl TaskOutcome {
         match self {
             Self::Returned(results) => results.iter().map(TaskResult::weight).sum(),
             Self::Raised(error) => error.weight(),
-            Self::Crashed(why) => why.len(),
+            Self::Crashed(why) | Self::OutOfMemory(why) => why.len(),
             Self::HandedBack(_) => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::types::{Effect, Stage};
 use super::{Owner, free};
-use crate::{Attempt, Incarnation, Located, ObjectId, ResultPlace};
+use crate::{Attempt, Incarnation, Located, Nanos, ObjectId, ResultPlace};
 use crate::{Replay, TaskError, TaskErrorKind, TaskId, TaskOutcome, TaskResult, TaskSpec};
 
 impl Owner {
@@ -17,9 +17,9 @@ impl Owner {
 
     pub(super) fn done(
         &mut self,
+        now: Nanos,
         from: Incarnation,
-        id: TaskId,
-        attempt: Attempt,
+        (id, attempt): (TaskId, Attempt),
         outcome: TaskOutcome,
         out: &mut Vec<Effect>,
     ) {
@@ -54,6 +54,7 @@ impl Owner {
             }
             TaskOutcome::Raised(error) => self.raised(id, error, out),
             TaskOutcome::Crashed(why) => self.crashed(id, TaskErrorKind::WorkerCrashed, why, out),
+            TaskOutcome::OutOfMemory(why) => self.ran_out_of_memory(now, id, why, out),
             TaskOutcome::HandedBack(_) => self.turned_away(id, out),
         }
     }

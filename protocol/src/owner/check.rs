@@ -33,6 +33,10 @@ impl Owner {
                 format!("{object} is to wake {tasks:?}")
             })?;
         }
+        for (until, id) in &self.resting {
+            let rests = self.tasks.get(id).is_some_and(|task| task.stage == Stage::Resting { until: *until });
+            Violation::unless(rests, "I1 no alarm without a sleeper", || format!("{id} is to wake at {until}"))?;
+        }
         let finished = self.tasks.values().filter(|task| task.stage == Stage::Finished && !task.is_open());
         self.lineage.check(finished.map(|task| &*task.spec))?;
         self.check_foreign()
@@ -80,6 +84,8 @@ impl Owner {
             let registered = self.waiting.get(object).is_some_and(|tasks| tasks.contains(&id));
             Violation::unless(registered, "I1 no waiter without a waker", || format!("{id} waits for {object}"))?;
         }
+        let alarm = !matches!(task.stage, Stage::Resting { until } if !self.resting.contains(&(until, id)));
+        Violation::unless(alarm, "I1 no sleeper without an alarm", || format!("{id} is {:?}", task.stage))?;
         let alive = !matches!(task.stage, Stage::Running { to, .. } if self.dead.contains(&to));
         Violation::unless(alive, "I1 nothing runs on a dead node", || format!("{id} is {:?}", task.stage))?;
         self.check_stream(id, task)?;

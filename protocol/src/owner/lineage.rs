@@ -105,7 +105,7 @@ impl Owner {
                     _ if !task.spec.reachable().any(|argument| argument == object) => {}
                     Stage::Running { .. } => task.stale = true,
                     Stage::Finished => finished.push(*id),
-                    Stage::Waiting | Stage::Queued => {}
+                    Stage::Waiting | Stage::Resting { .. } | Stage::Queued => {}
                 }
             }
             finished.sort_unstable();

@@ -10,6 +10,7 @@
 //!                |<-------- HandedBack (free of charge) ---------------|  |                    |
 //!                |<-------- crash, dead node, user error (budgets) -------|                    |
 //!                |<-------- a result was lost and somebody wants it (loss budget) -------------|
+//!                |<-- Tick -- Resting <-- its node ran out of memory (memory budget) --|
 //! ```
 //! Every push is a new attempt number; a report of any other attempt is ignored and the copies it left are freed, so
 //! two attempts of a task never both publish (invariants I10, I11).
@@ -76,7 +77,8 @@
 //! has confirmed it (`runtime/src/node/holds.rs`).
 //!
 //! # What differs from Ray
-//! - Separate budgets for crashes, user errors and losses; the final error says which was used up.
+//! - Separate budgets for crashes, user errors, losses and memory kills; the final error says which was used up. Ray
+//!   repeats what was killed for memory without limit.
 //! - Recovery is by want, and a node never waits for a value that does not exist: it hands the task back, so the
 //!   rebuilding task can have its cpu (#13689).
 //! - An attempt whose node died is charged unless the node said it never started, so a budget of zero means at most
@@ -112,6 +114,7 @@ mod calls;
 mod check;
 mod lifetime;
 mod lineage;
+mod memory;
 mod persisted;
 mod recovery;
 mod replicas;
@@ -155,6 +158,8 @@ pub struct Owner {
     persisted: Persisted,
     /// Waiting tasks by the argument they wait for.
     waiting: BTreeMap<ObjectId, BTreeSet<TaskId>>,
+    /// Resting tasks by the time at which they go on.
+    resting: BTreeSet<(Nanos, TaskId)>,
     /// Counters by label; a task keeps the index.
     counters: Vec<(Arc<str>, Counters)>,
     labels: BTreeMap<Arc<str>, usize>,
@@ -185,6 +190,7 @@ impl Owner {
             replicas: Replicas::new(me),
             persisted: Persisted::default(),
             waiting: BTreeMap::new(),
+            resting: BTreeSet::new(),
             counters: Vec::new(),
             labels: BTreeMap::new(),
             news: Vec::new(),
@@ -290,6 +296,9 @@ impl Owner {
             Stage::Waiting => {
                 let missing: Vec<String> = task.missing.iter().map(ToString::to_string).collect();
                 format!("waits for {}", missing.join(", "))
+            }
+            Stage::Resting { until } => {
+                format!("is tried again at {until}: its node ran out of memory, {} times so far", task.memory_kills)
             }
             Stage::Queued => "waits for a slot".to_owned(),
             Stage::Running { to, started: true, .. } => format!("runs on {}", name(to)),
@@ -447,7 +456,7 @@ impl Machine for Owner {
     type Event = Event;
     type Effect = Effect;
 
-    fn step(&mut self, _now: Nanos, event: Event, out: &mut Vec<Effect>) {
+    fn step(&mut self, now: Nanos, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Put { object, place, refs } => self.put(object, place, refs, out),
             Event::PutBegun { object, refs } => self.put_begun(object, refs, out),
@@ -461,7 +470,9 @@ impl Machine for Owner {
             Event::Assigned { task, lease, to } => self.assigned(task, lease, to, out),
             Event::Unschedulable { task, error } => self.unschedulable(task, error, out),
             Event::Started { task, attempt } => self.started(task, attempt),
-            Event::Done { from, task, attempt, outcome } => self.done(from, task, attempt, outcome, out),
+            Event::Done { from, task, attempt, outcome } => {
+                self.done(now, from, (task, attempt), outcome, out);
+            }
             Event::Item { from, task, attempt, index, result } => {
                 self.item(from, task, attempt, index, result, out);
             }
@@ -496,6 +507,7 @@ impl Machine for Owner {
             }
             Event::CallLost { task, error } => self.call_lost(task, error, out),
             Event::CallFailed { task, error } => self.fail_task(task, error, out),
+            Event::Tick => self.wake_rested(now, out),
         }
         while let Some(next) = self.agenda.pop_front() {
             match next {
@@ -505,6 +517,10 @@ impl Machine for Owner {
         }
         self.release(out);
         self.repair(out);
+    }
+
+    fn next_deadline(&self) -> Option<Nanos> {
+        self.resting.first().map(|(until, _)| *until)
     }
 
     fn check(&self) -> Result<(), Violation> {

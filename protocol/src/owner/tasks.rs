@@ -31,6 +31,7 @@ impl Owner {
             crashes_left: spec.retries.crashes,
             errors_left: spec.retries.errors,
             losses_left: spec.retries.losses,
+            memory_kills: 0,
             missing: BTreeSet::new(),
             rebuilding: false,
             cancelled: false,
@@ -154,7 +155,7 @@ impl Owner {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         match task.stage {
             Stage::Finished => return,
-            Stage::Waiting => {}
+            Stage::Waiting | Stage::Resting { .. } => {}
             Stage::Queued => out.push(Effect::Dequeue(id)),
             Stage::Running { to, .. } => {
                 out.push(Effect::CancelAttempt { to, task: id, attempt: task.attempt, recursive });
@@ -167,6 +168,9 @@ impl Owner {
     /// A task failed for good: so do its results, as far as they have no value from an earlier run.
     pub(super) fn fail_task(&mut self, id: TaskId, error: TaskError, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id).filter(|task| task.stage != Stage::Finished) else { return };
+        if let Stage::Resting { until } = task.stage {
+            self.resting.remove(&(until, id));
+        }
         task.stage = Stage::Finished;
         let (label, rebuilding, spec) = (task.label, task.rebuilding, task.spec.clone());
         for object in std::mem::take(&mut task.missing) {

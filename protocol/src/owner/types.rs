@@ -2,7 +2,7 @@
 
 use super::streams::Stream;
 use crate::{
-    Attempt, ByteSize, Credit, Durability, Incarnation, LeaseId, Located, NodeId, ObjectId, ResultPlace,
+    Attempt, ByteSize, Credit, Durability, Incarnation, LeaseId, Located, Nanos, NodeId, ObjectId, ResultPlace,
     SchedulingClass,
 };
 use crate::{GroupId, SharedPlace, TaskError, TaskId, TaskOutcome, TaskResult, TaskSpec};
@@ -259,6 +259,8 @@ pub enum Event {
         /// Why.
         error: TaskError,
     },
+    /// Some tasks may have rested long enough.
+    Tick,
 }
 
 /// Names a wait of the application for one object.
@@ -436,7 +438,7 @@ pub struct Counters {
     pub finished: u64,
     /// Tasks that failed for good.
     pub failed: u64,
-    /// Attempts repeated after a crash, a dead node or a user error.
+    /// Attempts repeated after a crash, a dead node, a user error or a lack of memory.
     pub retried: u64,
     /// Finished tasks run again because their results were lost.
     pub rebuilt: u64,
@@ -447,6 +449,8 @@ pub struct Counters {
 pub(super) enum Stage {
     /// For arguments that do not exist yet or again.
     Waiting,
+    /// For the time after its node ran out of memory.
+    Resting { until: Nanos },
     /// For a slot.
     Queued,
     /// On a node.
@@ -465,6 +469,8 @@ pub(super) struct Task {
     pub crashes_left: Option<u32>,
     pub errors_left: Option<u32>,
     pub losses_left: Option<u32>,
+    /// How often its node ran out of memory and ended it.
+    pub memory_kills: u32,
     /// Arguments that do not exist at the moment. Empty unless waiting.
     pub missing: BTreeSet<ObjectId>,
     /// Whether it had finished before: then it runs to rebuild a lost result.

@@ -142,7 +142,7 @@ impl<T: ActorType> Actor<T> {
 
     /// A call of no method: its result is there when the actor lives, and fails when it is dead.
     pub fn ready(&self) -> ActorCall<()> {
-        let retries = Retries { crashes: None, errors: Some(0), losses: None };
+        let retries = Retries { crashes: None, errors: Some(0), losses: None, memory: None };
         self.methods.as_ref().call::<()>(READY).retries(retries).unordered()
     }
 

@@ -76,7 +76,7 @@ impl<T: ActorType> ActorInit<T> {
     /// it is started again. Needs `save` and `restore`; replies wait until a checkpoint with them is with the head.
     pub fn exactly_once(mut self) -> Self {
         self.options.exactly_once = true;
-        self.options.calls = Retries { crashes: None, errors: Some(0), losses: Some(0) };
+        self.options.calls = Retries { crashes: None, errors: Some(0), losses: Some(0), memory: Some(0) };
         self
     }
 

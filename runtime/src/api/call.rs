@@ -163,10 +163,21 @@ impl<R> TaskCall<R> {
         self
     }
 
-    /// How often it may run again after a crash, and again after its results were lost. Two budgets of this size.
+    /// How often it may run again after a crash, and again after its results were lost. Two budgets of this size. If there
+    /// is to be no retry, then none for want of memory either.
     pub fn max_retries(mut self, times: u32) -> Self {
         self.retries.crashes = Some(times);
         self.retries.losses = Some(times);
+        if times == 0 {
+            self.retries.memory = Some(0);
+        }
+        self
+    }
+
+    /// How often it may run again after its node ran out of memory and ended it, each time after a longer pause: 1 s, 2 s,
+    /// 4 s, at most a minute. After that it fails with `OutOfMemory`.
+    pub fn memory_retries(mut self, times: u32) -> Self {
+        self.retries.memory = Some(times);
         self
     }
 
@@ -176,7 +187,7 @@ impl<R> TaskCall<R> {
         self
     }
 
-    /// All three budgets at once.
+    /// All budgets at once.
     pub fn retries(mut self, retries: Retries) -> Self {
         self.retries = retries;
         self

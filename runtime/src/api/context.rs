@@ -105,6 +105,11 @@ impl Context {
         self.attempt
     }
 
+    /// The attempt that holds this context; none for a driver.
+    pub(super) fn current(&self) -> Option<(TaskId, Attempt)> {
+        self.task.map(|task| (task, Attempt(self.attempt)))
+    }
+
     /// The world this process lives in: time, randomness, files.
     pub fn env(&self) -> &Env {
         &self.shared.env
@@ -428,7 +433,7 @@ impl Context {
     }
 
     pub(crate) fn ref_added(&self, id: ObjectId) {
-        self.tell(Input::RefAdded(id, self.task.map(|task| (task, Attempt(self.attempt)))));
+        self.tell(Input::RefAdded(id, self.current()));
     }
 
     pub(crate) fn ref_dropped(&self, id: ObjectId) {
@@ -447,7 +452,7 @@ impl Context {
     /// Counts one more submission, and says which attempt makes it; none for a driver.
     pub(super) fn counted(&self) -> Option<(TaskId, Attempt)> {
         self.shared.submitted.fetch_add(1, Ordering::Relaxed);
-        self.task.map(|task| (task, Attempt(self.attempt)))
+        self.current()
     }
 
     /// The same process, on behalf of no task.

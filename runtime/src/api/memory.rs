@@ -5,7 +5,7 @@
 use super::Context;
 use super::usage::OwnedMemory;
 use crate::Error;
-use crate::node::Question;
+use crate::node::{Input, Question};
 use crate::wire;
 use mobula_env::Env;
 use mobula_protocol::owner::Holding;
@@ -163,6 +163,16 @@ impl MemoryReport {
 }
 
 impl Context {
+    /// Says that the task that holds this context uses so many bytes more from now on, until it is over. The memory monitor
+    /// names those as the heaviest that claimed most. In simulation, where all nodes are one process, a node's memory in use
+    /// is what was claimed there. Changes nothing for a driver.
+    pub fn claim(&self, bytes: ByteSize) {
+        if let Some((task, attempt)) = self.current() {
+            // The inbox is closed only when the node has stopped.
+            let _ = self.shared().inbox.send(Input::Claimed { task, attempt, bytes });
+        }
+    }
+
     /// The memory of this process's own node.
     ///
     /// # Errors

@@ -10,7 +10,9 @@ use mobula_protocol::actor::{
     ActorId, ActorName, ActorSpec, Callers, CallersEffect, CallersEvent, End, Host, HostEffect, HostEvent, Known,
     Place, Word,
 };
-use mobula_protocol::{Attempt, Incarnation, LeaseId, Machine, Message, Nanos, ObjectId, ResultPlace, TaskId};
+use mobula_protocol::{
+    Attempt, ByteSize, Incarnation, LeaseId, Machine, Message, Nanos, ObjectId, ResultPlace, TaskId,
+};
 use mobula_protocol::{TaskOutcome, TaskSpec, Violation, owner};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -309,7 +311,8 @@ impl Core {
     /// An attempt arrives at this node, with references that its sender has registered this node for.
     pub(super) fn arrive(&mut self, task: TaskId, attempt: Attempt, lent: Vec<ObjectId>, rebuildable: bool) {
         lent.iter().for_each(|object| self.holds.inherit(*object));
-        let running = Running { wanted: None, values: BTreeMap::new(), lent, rebuildable };
+        let (values, claimed) = (BTreeMap::new(), ByteSize::ZERO);
+        let running = Running { wanted: None, values, lent, rebuildable, claimed };
         self.attempts.insert((task, attempt), running);
     }
 

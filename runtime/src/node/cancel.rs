@@ -80,6 +80,22 @@ impl Children {
     pub fn new(cancels: Arc<Cancels>) -> Self {
         Self { of: BTreeMap::new(), cancels }
     }
+
+    /// An attempt is over, but a thread may still run it: its context says that it is cancelled.
+    pub fn tell_thread(&self, attempt: Key) {
+        self.cancels.add(attempt, false);
+    }
+
+    /// Whether whoever runs this attempt is told that it is cancelled.
+    #[cfg(test)]
+    pub fn is_cancelled(&self, (task, attempt): Key) -> bool {
+        self.cancels.has(task, attempt)
+    }
+
+    /// No thread does any more.
+    pub fn thread_ended(&self, attempt: Key) {
+        self.cancels.remove(attempt);
+    }
 }
 
 impl Core {

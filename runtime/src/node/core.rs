@@ -12,6 +12,8 @@
 //!   Context --> Groups --BundleReserve--> Local (some nodes) --BundleReserved--> Groups --Group--> Dispatch
 //!
 //!   Context --> Owner --Enqueue--> Callers --Assign--> Owner --Call--> Host (the actor's node) --Run--> worker
+//!
+//!   shell --Measured--> Monitor --KillWorker--> shell --WorkerKilled--> Executor --TaskDone--> Owner
 //! ```
 //! An arrow between two nodes is a [`Message`] over the [`Link`]; an arrow within a node, and a message to itself, is a call
 //! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
@@ -29,6 +31,7 @@ use super::words::{Ledger, Output};
 use crate::objects::Objects;
 use mobula_protocol::link::{self, Link};
 use mobula_protocol::member::{self, Joined, Member, View};
+use mobula_protocol::memory::{self, Monitor};
 use mobula_protocol::owner::{self, Owner};
 use mobula_protocol::pull::{self, BundleId, Pull};
 use mobula_protocol::sched::{Groups, SharedPolicy, dispatch, executor, group, local};
@@ -71,6 +74,7 @@ pub struct Core {
     pub(super) executor: executor::Executor,
     pub(super) owner: Owner,
     pub(super) pull: Pull,
+    pub(super) monitor: Monitor,
     pub(super) actors: Actors,
     pub(super) jobs: Asked,
     pub(super) objects: Objects,
@@ -121,6 +125,8 @@ pub(super) struct Running {
     /// Whether its results can be made again: not those of a task whose owner allows no rebuilding, nor what an actor
     /// returns, which may not be the same again.
     pub rebuildable: bool,
+    /// How much memory it said it uses.
+    pub claimed: ByteSize,
 }
 
 /// One list of effects per machine. Routed in a fixed order until all are empty.
@@ -134,6 +140,7 @@ pub(super) struct Wires {
     pub executor: Vec<executor::Effect>,
     pub owner: Vec<owner::Effect>,
     pub pull: Vec<pull::Effect>,
+    pub monitor: Vec<memory::Effect>,
 }
 
 /// What a core is told once.
@@ -148,6 +155,8 @@ pub struct Birth {
     pub labels: Labels,
     /// Bytes of lineage its owner keeps.
     pub lineage: ByteSize,
+    /// What its tasks may use of memory; none if there is no limit.
+    pub memory_limit: Option<ByteSize>,
     /// How long the head may be silent.
     pub head_grace: Nanos,
     /// Whether log lines are wanted.
@@ -169,6 +178,7 @@ impl Core {
         let capacity = objects.table().arena().capacity();
         let heartbeat = birth.joined.settings.health_period;
         let SharedPolicy(policy) = birth.policy;
+        let monitor = Monitor::new(&birth.name, birth.memory_limit);
         let member = Member {
             incarnation: me,
             name: birth.name,
@@ -189,6 +199,7 @@ impl Core {
             executor: executor::Executor::new(),
             owner: Owner::new(me).with_lineage_limit(birth.lineage),
             pull: Pull::new(me, capacity),
+            monitor,
             actors: Actors::default(),
             jobs: Asked::default(),
             objects,
@@ -237,6 +248,8 @@ impl Core {
             self.link.next_deadline(),
             self.dispatch.next_deadline(),
             self.pull.next_deadline(),
+            self.owner.next_deadline(),
+            self.monitor.next_deadline(),
             self.local.next_deadline(),
             self.groups.next_deadline(),
             self.objects.table().next_deadline(self.now),
@@ -276,6 +289,7 @@ impl Core {
         self.executor.check()?;
         self.owner.check()?;
         self.pull.check()?;
+        self.monitor.check()?;
         self.actors.check()?;
         self.objects.table().check()
     }

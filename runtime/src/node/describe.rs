@@ -79,6 +79,7 @@ impl Core {
         lines.extend(self.local.leases().map(|lease| format!("  {lease}")));
         lines.push(format!("executor: {} attempts", self.executor.len()));
         lines.extend(self.attempts.keys().map(|(task, attempt)| format!("  {task} attempt {}", attempt.0)));
+        lines.push(format!("monitor: {} attempts ended for want of memory", self.monitor.kills()));
         lines.push(format!("pull: {} held, {} wishes", self.pull.held(), self.wishes.len()));
         lines.push(format!("references to others' objects: {}", self.holds.len()));
         lines.push(format!("store: {:?}", self.objects.table().usage()));

@@ -5,6 +5,7 @@ use super::words::{Input, Output, Question};
 use crate::api::Placed;
 use mobula_protocol::link::{self, Ack};
 use mobula_protocol::member::view::Event as ViewEvent;
+use mobula_protocol::memory;
 use mobula_protocol::pull::{self, FetchFailure};
 use mobula_protocol::sched::{dispatch, executor, group, local};
 use mobula_protocol::{Attempt, Incarnation, Located, Machine, Message, Nanos, NodeId, ObjectId, TaskId, TaskOutcome};
@@ -117,6 +118,10 @@ impl Core {
                 self.log("skip", format_args!("{task} attempt {}", attempt.0));
                 self.tell_executor(executor::Event::Skipped { task, attempt });
             }
+            Input::Measured(resident) => self.measured(resident),
+            Input::Claimed { task, attempt, bytes } => self.claimed((task, attempt), bytes),
+            Input::WorkerKilled { begun, why } => self.worker_killed(begun, why),
+            Input::WorkerGone { victim, begun } => self.worker_gone(victim, &begun),
             Input::Blocked(lease) => {
                 self.tell_local(local::Event::Blocked { lease });
                 self.tell_executor(executor::Event::Blocked { lease });
@@ -183,6 +188,12 @@ impl Core {
         if due(self.pull.next_deadline()) {
             self.tell_pull(pull::Event::Tick);
         }
+        if due(self.owner.next_deadline()) {
+            self.tell_owner(owner::Event::Tick);
+        }
+        if due(self.monitor.next_deadline()) {
+            self.tell_monitor(memory::Event::Tick);
+        }
         if self.next_heartbeat <= now {
             self.next_heartbeat = now + self.heartbeat;
             let load = self.load.clone();
@@ -214,6 +225,9 @@ impl Core {
     }
 
     fn finished(&mut self, task: TaskId, attempt: Attempt, outcome: TaskOutcome, spent: Nanos) {
+        if !self.attempts.contains_key(&(task, attempt)) {
+            return self.too_late(task, attempt, outcome);
+        }
         if let TaskOutcome::Returned(results) = &outcome {
             self.hand_over(task, results);
             self.may_be_rebuilt(task, attempt, results);
@@ -430,6 +444,7 @@ pub(super) fn outcome_words(outcome: &TaskOutcome) -> String {
         }
         TaskOutcome::Raised(error) => format!("raised {:?}", error.kind),
         TaskOutcome::Crashed(_) => "crashed".to_owned(),
+        TaskOutcome::OutOfMemory(_) => "out-of-memory".to_owned(),
         TaskOutcome::HandedBack(_) => "handed-back".to_owned(),
     }
 }

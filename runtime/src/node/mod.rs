@@ -15,6 +15,7 @@ mod holds;
 mod input;
 mod jobs;
 mod memory;
+mod monitor;
 mod peers;
 mod route;
 mod shell;

@@ -43,6 +43,7 @@ impl Core {
             moved |= route_all!(self, local, local_effect);
             moved |= route_all!(self, executor, executor_effect);
             moved |= route_all!(self, pull, pull_effect);
+            moved |= route_all!(self, monitor, monitor_effect);
             moved |= route_all!(self, view, view_effect);
             moved |= route_all!(self, link, link_effect);
             moved |= self.route_actors();

@@ -8,7 +8,7 @@ use super::core::{Birth, Core};
 use super::peers::{Failure, Peers, REQUEST_TIMEOUT};
 use super::stream::Credits;
 use super::words::{Input, Output, Question};
-use super::worker::{Job, Queue, Worker};
+use super::worker::{Job, Life, Queue, Worker};
 use crate::Error;
 use crate::api::{Context, Progress, Shared};
 use crate::error::StartError;
@@ -23,10 +23,10 @@ use mobula_protocol::link::Envelope;
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
 use mobula_protocol::{
-    Attempt, ByteSize, ClusterId, INLINE_TOTAL, Incarnation, LeaseId, Nanos, NodeId, ObjectId, TaskErrorKind,
+    Attempt, ByteSize, ClusterId, INLINE_TOTAL, Incarnation, LeaseId, Nanos, NodeId, ObjectId, TaskErrorKind, TaskId,
 };
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -96,6 +96,7 @@ impl Node {
         let context = Context::new(shared);
         let birth = Birth {
             joined,
+            memory_limit: settings.memory_limit_of(env.machine_memory()),
             name: settings.name,
             total: settings.resources,
             labels: settings.labels,
@@ -285,8 +286,11 @@ struct Fetch {
 /// A lease's worker.
 struct Slot {
     queue: Arc<Queue>,
+    life: Arc<Life>,
     task: Task<()>,
 }
+
+type Key = (TaskId, Attempt);
 
 impl Shell {
     async fn run(mut self, core: Core, inputs: mpsc::UnboundedReceiver<Input>) {
@@ -365,6 +369,10 @@ impl Shell {
                     slot.task.abort();
                 }
             }
+            Output::MeasureMemory => {
+                let _ = self.context.shared().inbox.send(Input::Measured(self.env.resident()));
+            }
+            Output::KillWorker { lease, victim, attempts, why } => self.kill_worker(lease, victim, attempts, why),
             Output::Fetch { object, attempt, holders, region } => {
                 let (bulk, inbox) = (self.bulk.clone(), self.context.shared().inbox.clone());
                 let (holders, known) = watch::channel(holders);
@@ -454,6 +462,25 @@ impl Shell {
         true
     }
 
+    /// Stops the worker of a lease, and puts a fresh one there for what it had not begun.
+    fn kill_worker(&mut self, lease: LeaseId, victim: Key, attempts: Vec<Key>, why: String) {
+        let inbox = self.context.shared().inbox.clone();
+        let Some(slot) = self.workers.remove(&lease) else {
+            // Its lease has ended meanwhile.
+            let _ = inbox.send(Input::WorkerGone { victim, begun: Vec::new() });
+            return;
+        };
+        let left = slot.queue.take();
+        let waits: BTreeSet<Key> = left.iter().map(|job| (job.spec.id, job.attempt)).collect();
+        let begun: Vec<Key> = attempts.into_iter().filter(|key| !waits.contains(key)).collect();
+        let _ = inbox.send(Input::WorkerKilled { begun: begun.clone(), why });
+        slot.life.killed(victim, begun);
+        slot.task.abort();
+        let fresh = Slot::new(&self.env, &self.context, lease);
+        left.into_iter().for_each(|job| fresh.queue.push(job));
+        self.workers.insert(lease, fresh);
+    }
+
     /// Does what the core wants of an actor's worker.
     fn order(&mut self, order: ActorOutput) {
         match order {
@@ -513,7 +540,8 @@ impl Shell {
 impl Slot {
     fn new(env: &Env, context: &Context, lease: LeaseId) -> Self {
         let queue = Arc::new(Queue::default());
-        let worker = Worker { context: context.clone(), lease, queue: queue.clone() };
-        Self { queue, task: env.spawn("worker", worker.run()) }
+        let life = Arc::new(Life::new(context));
+        let worker = Worker { context: context.clone(), lease, queue: queue.clone(), life: life.clone() };
+        Self { queue, life, task: env.spawn("worker", worker.run()) }
     }
 }

@@ -201,6 +201,31 @@ pub enum Input {
         /// Which attempt.
         attempt: Attempt,
     },
+    /// What this process has in memory, if that can be told.
+    Measured(Option<ByteSize>),
+    /// An attempt says that it uses so many bytes more, until it is over.
+    Claimed {
+        /// Its task.
+        task: TaskId,
+        /// Which attempt.
+        attempt: Attempt,
+        /// How many.
+        bytes: ByteSize,
+    },
+    /// A worker was stopped for want of memory. It had begun these attempts and not reported them.
+    WorkerKilled {
+        /// The attempts.
+        begun: Vec<(TaskId, Attempt)>,
+        /// For their owner: what was measured.
+        why: String,
+    },
+    /// Nothing of that worker is left: its future was dropped, and no thread runs a task of it. After `WorkerKilled`.
+    WorkerGone {
+        /// The attempt for whose sake it was stopped.
+        victim: (TaskId, Attempt),
+        /// What it had begun.
+        begun: Vec<(TaskId, Attempt)>,
+    },
     /// The task running under a lease waits in a get.
     Blocked(LeaseId),
     /// It goes on.
@@ -336,6 +361,20 @@ pub enum Output {
     },
     /// The lease is over: its worker ends.
     StopWorker(LeaseId),
+    /// Report `Measured`.
+    MeasureMemory,
+    /// Stop the lease's worker, put a fresh one there for what it had not begun, and report `WorkerKilled`, then
+    /// `WorkerGone`.
+    KillWorker {
+        /// The lease.
+        lease: LeaseId,
+        /// The attempt for whose sake.
+        victim: (TaskId, Attempt),
+        /// What was handed to the worker and has not ended, in order.
+        attempts: Vec<(TaskId, Attempt)>,
+        /// For their owner: what was measured.
+        why: String,
+    },
     /// Fetch an object's bytes into the region and report `Fetched`.
     Fetch {
         /// What.

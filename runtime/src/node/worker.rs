@@ -1,4 +1,9 @@
 //! Workers: one per lease. Each runs the tasks pushed under its lease one after the other.
+//!
+//! A worker is a future and, for synchronous functions, a thread that it visits. It can be stopped when the node runs out of
+//! memory (`monitor.rs`): the future is dropped at its next await, and with it an asynchronous body; a synchronous one runs
+//! to its end, which [`Life`] tells, and nobody sees its result. Small tasks that a thread runs in one go are all begun, so
+//! they end together.
 
 use super::stream::Turn;
 use crate::Error;
@@ -15,8 +20,9 @@ use mobula_protocol::{
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// The most small tasks handed to a thread at once in the real world, where the hand-over costs more than a small task.
 const BATCH: usize = 64;
@@ -51,6 +57,11 @@ impl Queue {
         place.and_then(|place| jobs.remove(place)).is_some()
     }
 
+    /// Takes all that have not begun.
+    pub fn take(&self) -> Vec<Job> {
+        self.jobs().drain(..).collect()
+    }
+
     async fn next(&self) -> Job {
         loop {
             if let Some(job) = self.jobs().pop_front() {
@@ -71,11 +82,42 @@ impl Queue {
     }
 }
 
+/// Held by everything that runs for a worker, its future and its threads: dropped when nothing of it is left.
+pub(super) struct Life {
+    inbox: UnboundedSender<Input>,
+    killed: OnceLock<Killed>,
+}
+
+/// For the sake of which attempt a worker was stopped, and what it had begun.
+type Killed = ((TaskId, Attempt), Vec<(TaskId, Attempt)>);
+
+impl Life {
+    pub fn new(context: &Context) -> Self {
+        Self { inbox: context.shared().inbox.clone(), killed: OnceLock::new() }
+    }
+
+    /// The worker is being stopped for want of memory: its end is to be reported.
+    pub fn killed(&self, victim: (TaskId, Attempt), begun: Vec<(TaskId, Attempt)>) {
+        // It is stopped once.
+        let _ = self.killed.set((victim, begun));
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if let Some((victim, begun)) = self.killed.take() {
+            // The inbox is closed only when the node has stopped.
+            let _ = self.inbox.send(Input::WorkerGone { victim, begun });
+        }
+    }
+}
+
 /// Runs jobs until the lease ends.
 pub(super) struct Worker {
     pub context: Context,
     pub lease: LeaseId,
     pub queue: Arc<Queue>,
+    pub life: Arc<Life>,
 }
 
 /// How one execution went, and how long it took.
@@ -104,7 +146,7 @@ impl Worker {
     /// Runs a job, and in the real world also the jobs of the same function queued behind it, in one visit to a thread.
     async fn run_sync(&self, env: &Env, first: Job, run: fn(&api::Input) -> Outputs) {
         let most = if env.world() == WorldKind::Real { BATCH } else { 1 };
-        let (context, clock, queue) = (self.context.clone(), env.clone(), self.queue.clone());
+        let (context, clock, queue, life) = (self.context.clone(), env.clone(), self.queue.clone(), self.life.clone());
         let began = env.now();
         let mut ran = env
             .compute(move || {
@@ -119,6 +161,7 @@ impl Worker {
                     let more = ran.len() < most && end.saturating_sub(began) < BATCH_TIME;
                     next = if more { queue.next_of(&function) } else { None };
                 }
+                drop(life);
                 ran
             })
             .await;
@@ -181,9 +224,11 @@ impl Worker {
             if turn == Turn::Stop {
                 break;
             }
+            let life = self.life.clone();
             let (rest, next) = env
                 .compute(move || {
                     let next = std::panic::catch_unwind(AssertUnwindSafe(|| items.next()));
+                    drop(life);
                     (items, next)
                 })
                 .await;

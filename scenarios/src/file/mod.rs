@@ -167,9 +167,9 @@ fn node(item: Item<'_>) -> Result<Node> {
     let name: Name = table.need("name")?;
     let resources = resources(&mut table, 1.0)?;
     let labels = table.or("labels", Labels::new())?;
-    let store = table.get("store")?;
+    let (store, memory) = (table.get("store")?, table.get("memory")?);
     table.finish()?;
-    Ok(Node { name, resources, labels, store })
+    Ok(Node { name, resources, labels, store, memory })
 }
 
 /// `cpus` and `resources`.

@@ -63,6 +63,8 @@ pub struct Node {
     pub labels: Labels,
     /// The capacity of its store; if not said, that of the cluster.
     pub store: Option<ByteSize>,
+    /// What its tasks may use of memory; if not said, what the world has.
+    pub memory: Option<ByteSize>,
 }
 
 /// Settings of the runtime that a file may change.
@@ -241,6 +243,8 @@ pub struct Submit {
     pub max_retries: Option<u32>,
     /// Budget for its own errors.
     pub retry_exceptions: Option<u32>,
+    /// Budget for memory kills.
+    pub memory_retries: Option<u32>,
     /// Whether another value is accepted when it runs again.
     pub accept_replay: bool,
     /// Whose part of a full node it uses: the group's name and weight.

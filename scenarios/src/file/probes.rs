@@ -11,6 +11,7 @@ const OTHERS: &[&str] = &[
     // A planted bug, what an operating or a file system refuses, and what only damage on the way or a late thread
     // leads to.
     "damaged",
+    "late",
     "late-call",
     "planted",
     "bulk",

@@ -32,6 +32,7 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         resources: resources(table, 1.0)?,
         max_retries: table.get("max_retries")?,
         retry_exceptions: retry_exceptions(table)?,
+        memory_retries: table.get("memory_retries")?,
         accept_replay: accept_replay(table)?,
         share: share(table)?,
         priority: table.get("priority")?,

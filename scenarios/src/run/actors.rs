@@ -71,7 +71,7 @@ impl Driver {
         }
         if let Some(times) = step.max_retries {
             let budget = (times < u32::MAX).then_some(times);
-            call = call.retries(Retries { crashes: budget, errors: Some(0), losses: budget });
+            call = call.retries(Retries { crashes: budget, errors: Some(0), losses: budget, memory: Some(0) });
         }
         if step.unordered {
             call = call.unordered();

@@ -285,6 +285,7 @@ fn node_spec(scenario: &Scenario, node: &file::Node) -> NodeSpec {
         resources: node.resources.clone(),
         labels: node.labels.clone(),
         store: node.store.unwrap_or(scenario.cluster.store),
+        memory: node.memory,
     }
 }
 

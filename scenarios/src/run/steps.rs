@@ -141,6 +141,9 @@ impl Driver {
         if let Some(times) = submit.retry_exceptions {
             call = call.retry_errors(times);
         }
+        if let Some(times) = submit.memory_retries {
+            call = call.memory_retries(times);
+        }
         if let Some((group, weight)) = &submit.share {
             call = call.share(group, *weight);
         }

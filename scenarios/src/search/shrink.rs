@@ -193,6 +193,7 @@ impl Search<'_> {
             if let Some(Step::Key(last)) = path.last()
                 && [
                     "max_retries",
+                    "memory_retries",
                     "retry_exceptions",
                     "cpus",
                     "store",

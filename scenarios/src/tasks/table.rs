@@ -105,7 +105,8 @@ pub static FUNCTIONS: &[Function] = functions! {
     free_inside(X);
     random_size(seed());
     nondeterministic(bytes());
-    allocate(bytes());
+    allocate(bytes(), Param { name: "time", kind: Kind::Time, default: Some(0) });
+    hoard(bytes(), param("time", Kind::Time));
     generator(ITEMS, bytes(), seed(), Param { name: "time", kind: Kind::Time, default: Some(0) }) stream;
     generator_differs(ITEMS, param("again", Kind::Count), bytes()) stream;
     generator_fails(ITEMS, bytes()) stream;

@@ -51,6 +51,10 @@ pub struct NodeArgs {
     /// Capacity of the object store, as in 100MB.
     #[arg(long, value_name = "BYTES")]
     pub store: Option<ByteSize>,
+    /// What tasks may use of memory besides the store, as in 8GB: above 95 % of it one of them ends. Default: the memory of
+    /// the machine, or of the control group, less the store.
+    #[arg(long, value_name = "BYTES")]
+    pub memory_limit: Option<ByteSize>,
     /// Results up to this many bytes travel in messages.
     #[arg(long, value_name = "BYTES")]
     pub inline: Option<ByteSize>,
@@ -117,6 +121,7 @@ impl NodeArgs {
             resources: self.resource.iter().fold(cpus, |all, (name, amount)| all.with(name, *amount)),
             labels: self.label.iter().cloned().collect::<Labels>(),
             store: self.store.unwrap_or(default.store),
+            memory_limit: self.memory_limit,
             memory_policy: self.memory_policy.unwrap_or(default.memory_policy),
             spill: if self.spill.is_empty() && !self.no_spill { default.spill } else { self.spill.clone() },
             inline: self.inline.unwrap_or(default.inline),

@@ -43,6 +43,7 @@ impl NodeArgs {
             resource: others.map(|(name, amount)| (name.to_owned(), amount)).collect(),
             label: spec.labels.clone().into_iter().collect(),
             store: Some(spec.store),
+            memory_limit: spec.memory,
             memory_policy: Some(settings.memory_policy),
             spill: settings.spill.clone(),
             no_spill: settings.spill.is_empty(),
@@ -68,6 +69,7 @@ impl NodeArgs {
         self.resource.iter().for_each(|(name, amount)| line.flag("resource", format!("{name}={amount}")));
         self.label.iter().for_each(|(key, value)| line.flag("label", format!("{key}={value}")));
         line.option("store", self.store.map(|bytes| bytes.0));
+        line.option("memory-limit", self.memory_limit.map(|bytes| bytes.0));
         line.option("memory-policy", self.memory_policy);
         self.spill.iter().for_each(|directory| line.flag("spill", directory));
         line.switch("no-spill", self.no_spill);

@@ -29,7 +29,7 @@ const BIG: u64 = 2_000_000;
 #[derive(Parser)]
 enum Program {
     Head(child::HeadArgs),
-    Node(child::NodeArgs),
+    Node(Box<child::NodeArgs>),
     /// A driver that prints its children's process ids and then waits to be killed.
     Orphan,
 }

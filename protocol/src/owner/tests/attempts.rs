@@ -4,7 +4,7 @@ use super::*;
 
 fn budgets(crashes: u32, errors: u32, losses: u32) -> World {
     let mut world = World::new();
-    world.retries = Retries { crashes: Some(crashes), errors: Some(errors), losses: Some(losses) };
+    world.retries = Retries { crashes: Some(crashes), errors: Some(errors), losses: Some(losses), memory: Some(0) };
     world
 }
 

@@ -5,6 +5,7 @@ mod attempts;
 mod cancel;
 mod foreign;
 mod lineage;
+mod memory;
 mod model;
 mod persisted;
 mod reconstruction;
@@ -51,6 +52,8 @@ struct Ends {
     returned: u32,
     raised: u32,
     crashed: u32,
+    /// Because its node ran out of memory.
+    killed: u32,
     /// With its node.
     died: u32,
 }
@@ -58,6 +61,7 @@ struct Ends {
 /// The owner under test, and everything around it.
 struct World {
     owner: Owner,
+    now: Nanos,
     /// Where the dispatcher sends tasks.
     home: Incarnation,
     retries: Retries,
@@ -108,6 +112,7 @@ impl World {
     fn new() -> Self {
         Self {
             owner: Owner::new(ME),
+            now: Nanos::ZERO,
             home: A,
             retries: Retries::default(),
             replay: Replay::Strict,
@@ -143,13 +148,19 @@ impl World {
         // Who has a copy under that name, whatever it is, has what it was asked for.
         let stores = &self.stores;
         self.fetching.retain(|(at, object)| !stores.get(at).is_some_and(|store| store.contains(object)));
-        self.owner.step(Nanos(0), event, &mut out);
+        self.owner.step(self.now, event, &mut out);
         for effect in out {
             self.apply(effect);
         }
         if self.checked {
             self.owner.check().unwrap_or_else(|violation| panic!("{violation}, after {what}"));
         }
+    }
+
+    /// Time passes.
+    fn pass(&mut self, time: Nanos) {
+        self.now += time;
+        self.step(Event::Tick);
     }
 
     fn apply(&mut self, effect: Effect) {
@@ -321,6 +332,7 @@ impl World {
             TaskOutcome::Returned(_) => ends.returned += 1,
             TaskOutcome::Raised(_) => ends.raised += 1,
             TaskOutcome::Crashed(_) => ends.crashed += 1,
+            TaskOutcome::OutOfMemory(_) => ends.killed += 1,
             TaskOutcome::HandedBack(_) => {}
         }
         self.step(Event::Done { from: run.at, task, attempt: run.attempt, outcome });
@@ -501,4 +513,8 @@ fn raised() -> TaskOutcome {
 
 fn crashed() -> TaskOutcome {
     TaskOutcome::Crashed("killed".to_owned())
+}
+
+fn out_of_memory() -> TaskOutcome {
+    TaskOutcome::OutOfMemory("node A is full".to_owned())
 }

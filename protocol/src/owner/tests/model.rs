@@ -36,6 +36,9 @@ enum Op {
     Finish(usize),
     Raise(usize),
     Crash(usize),
+    OutOfMemory(usize),
+    /// So many seconds.
+    Pass(u64),
     HandBack(usize),
     /// A node dies, and another incarnation takes its place.
     Kill(usize),
@@ -85,6 +88,8 @@ fn op() -> impl Strategy<Value = Op> {
         16 => n.clone().prop_map(Op::Finish),
         1 => n.clone().prop_map(Op::Raise),
         1 => n.clone().prop_map(Op::Crash),
+        2 => n.clone().prop_map(Op::OutOfMemory),
+        2 => (0..4u64).prop_map(Op::Pass),
         1 => n.clone().prop_map(Op::HandBack),
         3 => node.clone().prop_map(Op::Kill),
         3 => (n.clone(), node).prop_map(|(n, at)| Op::Copy(n, at)),
@@ -256,6 +261,7 @@ impl Model {
         let ended = |op: &Op| match op {
             Op::Raise(n) => Some((*n, raised())),
             Op::Crash(n) => Some((*n, crashed())),
+            Op::OutOfMemory(n) => Some((*n, out_of_memory())),
             Op::HandBack(n) => Some((*n, TaskOutcome::HandedBack(None))),
             _ => None,
         };
@@ -271,6 +277,7 @@ impl Model {
             Op::Finish(n) => self.running(n).into_iter().for_each(|task| self.w.finish(task)),
             Op::Kill(at) => self.kill(at),
             Op::Differ => self.w.salt += 1000,
+            Op::Pass(seconds) => self.w.pass(Nanos::secs(seconds)),
             Op::Foreign(n, what) => self.word(foreign(1 + n as u64 % 2), what),
             Op::ForeignDies if self.foreign_lives => {
                 self.foreign_lives = false;
@@ -359,10 +366,11 @@ impl Model {
                 self.w.stores.iter().filter(|(_, store)| store.contains(&object)).map(|(at, _)| *at).collect();
             assert_eq!(self.w.owner.directory.copies(object), copies, "{object}: listed, and really there (I19)");
         }
-        let Retries { crashes, errors, losses } = self.w.retries;
+        let Retries { crashes, errors, losses, memory } = self.w.retries;
         for (task, ends) in &self.w.ends {
             let beyond = |count: u32, budget: Option<u32>| budget.map_or(0, |budget| count.saturating_sub(budget));
-            let failed = beyond(ends.crashed + ends.died, crashes) + beyond(ends.raised, errors);
+            let failed =
+                beyond(ends.crashed + ends.died, crashes) + beyond(ends.raised, errors) + beyond(ends.killed, memory);
             // A run with an argument that was replaced by another version meanwhile is free of charge.
             let returned = if self.w.replay == Replay::Strict { ends.returned } else { 0 };
             // Every submission and every rebuild ends once, with results or with a failure beyond its budget.
@@ -383,6 +391,7 @@ impl Model {
             while !self.w.putting.is_empty() {
                 self.w.end_put(0, true);
             }
+            self.w.pass(Nanos::secs(60));
             self.w.assign();
             for run in self.w.running.clone() {
                 self.w.finish(run.spec.id);
@@ -421,11 +430,12 @@ proptest! {
     #[test]
     fn random_programs_keep_the_truth(
         ops in prop::collection::vec(op(), 0..120),
-        (crashes, errors, losses) in (0..3u32, 0..2u32, 0..4u32),
+        (crashes, errors, losses, memory) in (0..3u32, 0..2u32, 0..4u32, 0..3u32),
         accept in any::<bool>(),
         lineage in prop_oneof![Just(u64::MAX), 0..4000u64],
     ) {
-        let mut model = Model::new(Retries { crashes: Some(crashes), errors: Some(errors), losses: Some(losses) });
+        let [crashes, errors, losses, memory] = [crashes, errors, losses, memory].map(Some);
+        let mut model = Model::new(Retries { crashes, errors, losses, memory });
         model.w.replay = if accept { Replay::Accept } else { Replay::Strict };
         model.w.owner = Owner::new(ME).with_lineage_limit(ByteSize(lineage));
         for op in ops {

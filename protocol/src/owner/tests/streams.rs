@@ -196,7 +196,7 @@ impl World {
 #[test]
 fn f12_without_budgets_what_is_there_stays_and_the_rest_is_an_error() {
     let mut w = World::new();
-    w.retries = Retries { crashes: Some(0), errors: Some(0), losses: Some(0) };
+    w.retries = Retries { crashes: Some(0), errors: Some(0), losses: Some(0), memory: Some(0) };
     let id = w.generator(None);
     w.yields(id, 0);
     w.yields(id, 1);

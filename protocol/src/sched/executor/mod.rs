@@ -25,6 +25,9 @@
 //!   back too.
 //! - **A crash costs the running task alone.** After [`TaskOutcome::Crashed`] the shell puts a fresh worker under the
 //!   lease, which carries on with the rest of the same queue: those tasks had not begun, so they lose nothing.
+//! - **So does a lack of memory.** Which running task it costs is [`crate::memory`]'s choice. The shell stops its worker,
+//!   puts a fresh one under the lease, and says which attempts the old one had begun and not reported
+//!   ([`Event::OutOfMemory`]): one, or several if the worker ran them in one go. Whatever is heard of them later is ignored.
 //! - `TaskStarted` is reported at [`Event::Flush`] and only for tasks that still run then: short tasks cost one
 //!   message.
 //!
@@ -37,7 +40,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::{Attempt, LeaseId, Machine, Message, Nanos, ObjectId, OwnerId, TaskId, TaskOutcome, TaskSpec, Violation};
+use crate::memory::Running;
+use crate::{
+    Attempt, ByteSize, LeaseId, Machine, Message, Nanos, ObjectId, OwnerId, TaskId, TaskOutcome, TaskSpec, Violation,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -89,6 +95,13 @@ pub enum Event {
         outcome: TaskOutcome,
         /// How long it ran.
         spent: Nanos,
+    },
+    /// The node ran out of memory, and the worker that had begun these attempts was stopped.
+    OutOfMemory {
+        /// Which.
+        attempts: Vec<(TaskId, Attempt)>,
+        /// For their owner: what was measured.
+        why: String,
     },
     /// The worker dropped a task it was told to skip.
     Skipped {
@@ -200,11 +213,17 @@ struct Task {
     skipping: bool,
     /// `TaskStarted` was sent.
     reported: bool,
+    /// Since when it is at the front of its lease's queue; zero before.
+    since: Nanos,
+    label: Arc<str>,
+    /// Whether it may run again after it was ended for memory.
+    retriable: bool,
 }
 
 /// The tasks of one node. See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Executor {
+    now: Nanos,
     leases: BTreeMap<LeaseId, Run>,
     tasks: BTreeMap<Key, Task>,
     /// Leases whose front changed since the last flush.
@@ -227,6 +246,21 @@ impl Executor {
         self.tasks.is_empty()
     }
 
+    /// The tasks that run, for the memory monitor; what they claimed it does not know.
+    pub fn running(&self) -> impl Iterator<Item = Running> {
+        self.leases.iter().filter_map(|(lease, run)| {
+            let (task, attempt) = *run.queue.front()?;
+            let Task { since, label, retriable, .. } = self.tasks.get(&(task, attempt))?;
+            let (label, retriable, since, claimed) = (label.clone(), *retriable, *since, ByteSize::ZERO);
+            Some(Running { task, attempt, lease: *lease, label, retriable, since, claimed })
+        })
+    }
+
+    /// The attempts under a lease that started, in order.
+    pub fn started(&self, lease: LeaseId) -> Vec<(TaskId, Attempt)> {
+        self.leases.get(&lease).map(|run| run.queue.iter().copied().collect()).unwrap_or_default()
+    }
+
     fn push(
         &mut self,
         (from, lease, attempt): (OwnerId, LeaseId, Attempt),
@@ -242,7 +276,9 @@ impl Executor {
             return out.push(done(from, lease, key, TaskOutcome::HandedBack(None), Nanos::ZERO));
         };
         let objects = if crate::planted!("executor-starts-early") { Vec::new() } else { wanted(&spec, &inline) };
-        let task = Task { lease, spec: Some(spec), inline, skipping: false, reported: false };
+        let (label, retriable) = (spec.label.clone(), spec.retries.memory != Some(0));
+        let (spec, since) = (Some(spec), Nanos::ZERO);
+        let task = Task { lease, spec, inline, skipping: false, reported: false, since, label, retriable };
         self.tasks.insert(key, task);
         run.waiting.insert(key);
         if objects.is_empty() {
@@ -259,6 +295,7 @@ impl Executor {
         run.waiting.remove(&key);
         run.queue.push_back(key);
         if run.queue.len() == 1 {
+            task.since = self.now;
             self.fresh.insert(task.lease);
         }
         let inline = std::mem::take(&mut task.inline);
@@ -272,7 +309,8 @@ impl Executor {
             run.waiting.remove(&key);
             if let Some(index) = run.queue.iter().position(|queued| *queued == key) {
                 run.queue.remove(index);
-                if index == 0 && !run.queue.is_empty() {
+                if let (0, Some(next)) = (index, run.queue.front()) {
+                    self.tasks.entry(*next).and_modify(|next| next.since = self.now);
                     self.fresh.insert(task.lease);
                 }
             }
@@ -345,7 +383,8 @@ impl Machine for Executor {
     type Event = Event;
     type Effect = Effect;
 
-    fn step(&mut self, _: Nanos, event: Event, out: &mut Vec<Effect>) {
+    fn step(&mut self, now: Nanos, event: Event, out: &mut Vec<Effect>) {
+        self.now = now;
         match event {
             Event::Leased { lease } => {
                 self.leases.entry(lease).or_default();
@@ -359,6 +398,13 @@ impl Machine for Executor {
                 // Only a started task can finish; anything else is a word from a worker that was stopped.
                 if self.tasks.get(&(task, attempt)).is_some_and(|task| task.spec.is_none()) {
                     self.end((task, attempt), outcome, spent, out);
+                }
+            }
+            Event::OutOfMemory { attempts, why } => {
+                for key in attempts {
+                    if self.tasks.get(&key).is_some_and(|task| task.spec.is_none()) {
+                        self.end(key, TaskOutcome::OutOfMemory(why.clone()), Nanos::ZERO, out);
+                    }
                 }
             }
             Event::Skipped { task, attempt } => {

@@ -138,6 +138,28 @@ fn a_crash_costs_the_running_task_alone() {
 }
 
 #[test]
+fn a_lack_of_memory_costs_what_the_worker_had_begun() {
+    let mut executor = leased();
+    for seq in 1..=3 {
+        executor.step(Nanos(seq), push(1, seq, &[]), &mut Vec::new());
+    }
+    step(&mut executor, push(1, 4, &[50]));
+    let keys = |executor: &Executor| executor.running().map(|one| (one.task.seq, one.since.0)).collect::<Vec<_>>();
+    assert_eq!(keys(&executor), [(1, 1)]);
+    assert_eq!(executor.started(lease(1)), [1, 2, 3].map(|seq| (task(seq), FIRST)));
+    let attempts = [1, 2, 4].map(|seq| (task(seq), FIRST)).to_vec();
+    let event = Event::OutOfMemory { attempts, why: "full".into() };
+    let outcome = TaskOutcome::OutOfMemory("full".into());
+    let over = |seq| done(OWNER, lease(1), (task(seq), FIRST), outcome.clone(), Nanos::ZERO);
+    let mut out = Vec::new();
+    executor.step(Nanos(9), event, &mut out);
+    assert_eq!(out, [over(1), over(2)], "what has not started is not what used the memory");
+    assert_eq!(keys(&executor), [(3, 9)]);
+    assert!(step(&mut executor, finish(1)).is_empty(), "too late");
+    assert_eq!(step(&mut executor, finish(3)).len(), 1, "the rest goes on");
+}
+
+#[test]
 fn a_start_is_reported_once_and_only_for_what_still_runs() {
     let mut executor = leased();
     for seq in 1..=3 {

@@ -12,6 +12,7 @@ use mobula_protocol::{TaskError, TaskOutcome, TaskResult, TaskSpec};
 use mobula_store::CopyKind;
 use tokio::sync::{mpsc, oneshot};
 
+mod monitor;
 mod redelivery;
 
 const ME: Incarnation = Incarnation { node: NodeId(1), epoch: Epoch(2) };
@@ -83,6 +84,7 @@ impl Bench {
             lineage: settings.lineage,
             policy: settings.policy.clone(),
             head_grace: settings.head_grace,
+            memory_limit: None,
             logging: false,
             cancels: Arc::default(),
             credits: Arc::default(),

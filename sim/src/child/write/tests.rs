@@ -6,7 +6,7 @@ use mobula_runtime::NodeSettings;
 #[derive(Debug, PartialEq, Parser)]
 enum Program {
     Head(HeadArgs),
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
 }
 
 fn parse(args: &[String]) -> Result<Program, String> {
@@ -36,13 +36,14 @@ fn the_child_reads_what_the_parent_writes() {
     assert_eq!(parse(&head.to_args()), Ok(Program::Head(head.clone())));
     assert_eq!(head.settings().members.health_period, settings.health_period);
 
-    let mut spec = NodeSpec::new("A", 2).store(ByteSize(123_456_789));
+    let mut spec = NodeSpec::new("A", 2).store(ByteSize(123_456_789)).memory(ByteSize(987_654_321));
     spec.resources = spec.resources.with("ssd", Amount(12_345));
     spec.labels = [("zone".to_owned(), "--a = b".to_owned())].into();
     let node = NodeArgs::of(&spec, &settings, "127.0.0.1:4711");
-    assert_eq!(parse(&node.to_args()), Ok(Program::Node(node.clone())));
+    assert_eq!(parse(&node.to_args()), Ok(Program::Node(Box::new(node.clone()))));
     let read = node.settings();
     assert_eq!((read.resources, read.labels, read.store), (spec.resources.clone(), spec.labels.clone(), spec.store));
+    assert_eq!(read.memory_limit, spec.memory);
     assert_eq!(
         (read.inline, read.store_grace, read.lineage),
         (settings.inline, settings.store_grace, settings.lineage)
@@ -51,7 +52,7 @@ fn the_child_reads_what_the_parent_writes() {
     assert_eq!((head.settings().policy, read.persist), (settings.policy.clone(), settings.persist.clone()));
     assert_eq!((read.memory_policy, read.spill), (settings.memory_policy, settings.spill.clone()));
     let none = NodeArgs::of(&spec, &ClusterSettings { spill: Vec::new(), ..settings }, "127.0.0.1:4711");
-    assert_eq!(parse(&none.to_args()), Ok(Program::Node(none.clone())));
+    assert_eq!(parse(&none.to_args()), Ok(Program::Node(Box::new(none.clone()))));
     assert!(none.settings().spill.is_empty());
 }
 

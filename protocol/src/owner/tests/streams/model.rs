@@ -233,7 +233,7 @@ proptest! {
     fn whatever_happens_the_consumer_sees_every_item_once(
         ops in prop::collection::vec(op(), 0..80), items in 0..6u32, ahead in ahead(),
     ) {
-        let mut play = Play::new(vec![items], ahead, Retries { crashes: None, errors: None, losses: None });
+        let mut play = Play::new(vec![items], ahead, Retries { crashes: None, errors: None, losses: None, memory: None });
         ops.into_iter().for_each(|op| play.apply(op));
         play.settle();
         prop_assert!(play.left || play.end == Some(Ok(())), "every budget is endless: {:?}", play.end);
@@ -250,7 +250,8 @@ proptest! {
         ahead in ahead(),
         (crashes, losses) in (0..3u32, 0..3u32),
     ) {
-        let retries = Retries { crashes: Some(crashes), errors: Some(0), losses: Some(losses) };
+        let retries =
+            Retries { crashes: Some(crashes), errors: Some(0), losses: Some(losses), memory: Some(0) };
         let mut play = Play::new(counts, ahead, retries);
         ops.into_iter().for_each(|op| play.apply(op));
         play.settle();

@@ -21,6 +21,11 @@ enum Op {
         lease: u64,
         crash: bool,
     },
+    /// The worker of this lease is stopped; it had begun so many of its tasks.
+    OutOfMemory {
+        lease: u64,
+        begun: usize,
+    },
     Cancel(u64),
     /// The worker drops what it was told to skip.
     Skip(u64),
@@ -38,6 +43,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => t.clone().prop_map(Op::Ready),
         1 => t.clone().prop_map(Op::Unavailable),
         6 => work,
+        1 => (0..LEASES, 0..3usize).prop_map(|(lease, begun)| Op::OutOfMemory { lease, begun }),
         2 => t.clone().prop_map(Op::Cancel),
         2 => t.prop_map(Op::Skip),
         1 => (0..LEASES).prop_map(Op::Blocked),
@@ -55,6 +61,8 @@ struct Due {
     start: Option<u64>,
     finish: Option<u64>,
     back: BTreeSet<u64>,
+    /// Ended for want of memory.
+    killed: BTreeSet<u64>,
     stop: Option<u64>,
     started: BTreeSet<u64>,
 }
@@ -133,6 +141,13 @@ impl World {
                 due.finish = Some(t);
                 let outcome = if crash { TaskOutcome::Crashed("abort".into()) } else { TaskOutcome::Returned(vec![]) };
                 Event::Finished { task: task(t), attempt: FIRST, outcome, spent: Nanos(5) }
+            }
+            Op::OutOfMemory { lease, begun } => {
+                let queue = self.workers.get(&lease)?;
+                let begun: Vec<u64> = queue.iter().take(begun).copied().collect();
+                due.killed.extend(&begun);
+                let attempts = begun.iter().map(|t| (task(*t), FIRST)).collect();
+                Event::OutOfMemory { attempts, why: "full".into() }
             }
             Op::Cancel(t) => {
                 due.back.extend(waiting(t));
@@ -221,6 +236,9 @@ impl World {
                 assert!(self.done.insert(t), "{task} is reported twice");
                 if matches!(outcome, TaskOutcome::HandedBack(_)) {
                     assert!(due.back.remove(&t), "{task} is handed back without a reason");
+                } else if let TaskOutcome::OutOfMemory(_) = outcome {
+                    assert!(due.killed.remove(&t), "{task} is ended without a reason");
+                    self.workers.values_mut().for_each(|queue| queue.retain(|queued| *queued != t));
                 } else {
                     assert_eq!(due.finish.take(), Some(t));
                     let first = self.workers.get_mut(&lease.seq).and_then(VecDeque::pop_front);
