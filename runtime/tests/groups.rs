@@ -46,6 +46,23 @@ fn tasks_of_a_group_use_what_was_set_aside_and_others_do_not() {
 }
 
 #[test]
+fn a_job_is_told_that_the_group_of_its_driver_is_not_its_own() {
+    // The keeper is B, which has more cpus.
+    let cluster = cluster(&[("A", 1), ("B", 4)]);
+    let context = cluster.context_of("A").unwrap();
+    cluster.block_on(async {
+        let group = context.placement_group(&[Resources::cpus(1)], Strategy::Pack).unwrap();
+        group.ready(SOON).await.unwrap();
+        let job = context.begin_job("j").await.unwrap();
+        let why = job.submit("inside", double(1).in_group(&group)).await.map(|_| ()).unwrap_err();
+        assert!(why.to_string().contains("is of the process that made it"), "{why}");
+        let beside = job.submit("beside", double(1)).await.unwrap();
+        assert_eq!(context.get_within(&beside, SOON).await, Ok(2));
+        job.end(Ok(())).await.unwrap();
+    });
+}
+
+#[test]
 fn a_group_that_cannot_be_says_what_is_missing() {
     let cluster = cluster(&[("A", 1)]);
     let context = cluster.context().unwrap();

@@ -9,7 +9,7 @@ use crate::node::{Input, Question, REQUEST_TIMEOUT};
 use crate::{ActorInit, Error, wire};
 use mobula_env::{Env, RpcError, RpcStatus};
 use mobula_protocol::job::{self, JobError, JobId, JobInfo, JobStatus, Word};
-use mobula_protocol::{Incarnation, Resources, TaskErrorKind};
+use mobula_protocol::{Incarnation, Placement, Resources, TaskErrorKind};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
 
@@ -170,7 +170,8 @@ impl Job {
     /// The arguments travel in one message: at most [`NodeSettings::inline`](crate::NodeSettings::inline) each.
     ///
     /// # Errors
-    /// The job is over, an argument is too large, or the keeper died.
+    /// The job is over, an argument is too large, the keeper died, or the task is to run in a placement group, which only
+    /// the process that made it can use.
     pub async fn submit<T>(&self, name: &str, call: TaskCall<One<T>>) -> Result<ObjectRef<T>, JobFailure> {
         let results = self.hand_over(name, call).await?;
         self.only(name, results)
@@ -187,6 +188,13 @@ impl Job {
 
     async fn hand_over<R>(&self, name: &str, call: TaskCall<R>) -> Result<Vec<ObjectRef<()>>, JobFailure> {
         let (task, held) = call.describe(&self.context)?;
+        if let Placement::Group { group, .. } = task.placement
+            && group.owner != self.info.keeper
+        {
+            let message =
+                format!("placement group {group} is of the process that made it, and the job's tasks are not");
+            return Err(Error::new(TaskErrorKind::Unschedulable, message).into());
+        }
         let results = self.keeper()?.submit(name.to_owned(), task).submit(&self.context)?;
         let results = self.context.get(&results).await?;
         drop(held);
