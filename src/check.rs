@@ -43,6 +43,10 @@ fn once(args: &CheckArgs, trace: &Path) -> Result<String, String> {
     if let Some(out) = &args.run.place.out {
         command.arg("--out").arg(out);
     }
+    #[cfg(feature = "planted")]
+    if let Some(bug) = &args.run.place.planted {
+        command.arg("--planted").arg(bug);
+    }
     let status = command.status().map_err(|why| format!("cannot run the scenario: {why}"))?;
     let log = std::fs::read_to_string(trace);
     log.map_err(|why| format!("the run ended with {status} and left no event log: {why}"))

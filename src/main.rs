@@ -19,7 +19,11 @@ mod sweep;
 #[cfg(not(madsim))]
 mod why;
 
+#[cfg(feature = "planted")]
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+#[cfg(feature = "planted")]
+use mobula_protocol::planted;
 use mobula_runtime::WorldKind;
 use mobula_scenarios::Options;
 use mobula_sim::child::{HeadArgs, NodeArgs};
@@ -84,11 +88,18 @@ struct Place {
     /// Where results are written. Default: out/ and the scenario's file name.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Switch this planted bug on, to see what it does.
+    #[cfg(feature = "planted")]
+    #[arg(long, value_name = "BUG", hide_possible_values = true)]
+    #[arg(value_parser = PossibleValuesParser::new(planted::MUTANTS.iter().map(|mutant| mutant.name)))]
+    planted: Option<String>,
 }
 
 impl Place {
-    /// There, with this seed.
+    /// There, with this seed. From now on the planted bug that was asked for is on, in builds that have any.
     fn options(&self, seed: u64) -> Options {
+        #[cfg(feature = "planted")]
+        planted::activate(self.planted.as_deref());
         let default = Options::default();
         Options { world: self.world.unwrap_or(default.world), seed, out: self.out.clone(), ..default }
     }

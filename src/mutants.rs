@@ -164,7 +164,7 @@ impl Lab<'_> {
         let shrunk = shrink(plan, &options, self.args.shrink, &play).ok()?;
         if let Some(dir) = &self.args.save {
             let file = dir.join(format!("{}.toml", mutant.name));
-            if let Err(why) = save(dir, &file, &shrunk.document) {
+            if let Err(why) = save(dir, &file, mutant, seed, &shrunk.document) {
                 eprintln!("error: {}: {why}", file.display());
             }
         }
@@ -253,7 +253,9 @@ fn is_invariant(word: &str) -> bool {
     digits.is_some_and(|digits| digits > 0)
 }
 
-fn save(dir: &Path, file: &Path, plan: &Document) -> std::io::Result<()> {
+/// Writes the plan, below the command that plays it.
+fn save(dir: &Path, file: &Path, mutant: &Mutant, seed: u64, plan: &Document) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
-    std::fs::write(file, plan.to_string())
+    let command = format!("run {} --seed {seed} --planted {}", file.display(), mutant.name);
+    std::fs::write(file, format!("# cargo run --release --features planted -- {command}\n{plan}"))
 }

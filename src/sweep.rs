@@ -127,6 +127,11 @@ struct Tally {
 impl Tally {
     /// Takes note of a run, of this plan if it was drawn.
     fn take(&mut self, args: &SweepArgs, seed: u64, plan: Option<&Document>, report: Report) {
+        // A file that is wrong is so with every seed; once is enough for people.
+        if report.outcome == Outcome::Refused && !args.json && self.first.contains_key(&report.name) {
+            self.reports.push(report);
+            return;
+        }
         match args.json {
             true => println!("{}", report.to_json()),
             false => print(seed, &report),
