@@ -9,7 +9,8 @@ use mobula_scenarios::{Options, Outcome, Report};
 
 /// What this build cannot run, and what can: the same seeds, and a cluster of a thousand.
 const MADSIM: &str = "it needs a build for madsim: cargo madsim-run sweep out/plans --swarm --seeds 0..200";
-const LARGE: &str = "it needs a build for madsim: cargo madsim --release -p mobula-sim --test scale -- --nocapture";
+const LARGE: &str =
+    "it needs a build for madsim: MOBULA_NODES=1000 cargo madsim --release -p mobula-sim --test scale -- --nocapture";
 
 /// What a repetition counts.
 #[derive(Clone, Copy, Default)]
