@@ -1,8 +1,8 @@
 //! `mobula memory`: what is in the stores of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{ByteSize, Context, Env, Incarnation, MemoryReport, Nanos, Node, NodeSettings};
-use mobula_runtime::{OwnedMemory, RealConfig, Resources, by_job, owned};
+use mobula_runtime::{ByteSize, Context, Env, Holding, Incarnation, MemoryReport, Nanos, Node, NodeSettings};
+use mobula_runtime::{RealConfig, Resources, by_job, owned};
 use std::fmt::Write;
 use std::process::ExitCode;
 
@@ -144,7 +144,7 @@ fn named(reports: &[MemoryReport], who: Incarnation) -> String {
 }
 
 /// Who keeps an object, by its owner's word.
-fn holders(reports: &[MemoryReport], owned: &OwnedMemory) -> String {
+fn holders(reports: &[MemoryReport], owned: &Holding) -> String {
     let counts = [
         (owned.local, "references"),
         (owned.arguments, "arguments"),
@@ -168,7 +168,7 @@ fn object_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
             let copy = if object.primary { "primary" } else { "cached" };
             let on_disk = if object.on_disk { "yes" } else { "no" };
             let says = owners.get(&object.object);
-            let told = |tell: &dyn Fn(&OwnedMemory) -> String| says.map_or("?".to_owned(), |owned| tell(owned));
+            let told = |tell: &dyn Fn(&Holding) -> String| says.map_or("?".to_owned(), |owned| tell(owned));
             vec![
                 node.node.clone(),
                 object.object.to_string(),
@@ -181,7 +181,7 @@ fn object_rows(reports: &[MemoryReport]) -> Vec<Vec<String>> {
                 object.age.to_string(),
                 object.idle.to_string(),
                 told(&|owned| named(reports, owned.job)),
-                told(&|owned| owned.maker.clone()),
+                told(&|owned| owned.maker.to_string()),
                 told(&|owned| owned.copies.iter().map(|at| named(reports, *at)).collect::<Vec<_>>().join(" ")),
                 told(&|owned| holders(reports, owned)),
             ]

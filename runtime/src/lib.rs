@@ -36,7 +36,7 @@ pub use mobula_env::{Env, Files, WorldKind};
 pub use mobula_macros::{actor, task};
 pub use mobula_protocol::actor::{ActorDeath, ActorId};
 pub use mobula_protocol::job::{JobError, JobId, JobInfo, JobStatus};
-pub use mobula_protocol::owner::Counters;
+pub use mobula_protocol::owner::{Counters, Holding};
 pub use mobula_protocol::sched::{Candidate, Policy, Request, SharedPolicy, Strategy, UnknownPolicy};
 pub use mobula_protocol::{
     Amount, ByteSize, ClusterId, Durability, FunctionId, Incarnation, Labels, Machine, Nanos, NodeId, ObjectId,

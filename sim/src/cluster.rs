@@ -413,7 +413,7 @@ impl Cluster {
                 Ok(life) => life,
                 Err(why) => return Some(format!("{node}: {why}")),
             };
-            let listed = |entry: &mobula_protocol::member::NodeView| entry.member.incarnation.to_string() == life;
+            let listed = |entry: &Arc<mobula_protocol::member::NodeView>| entry.member.incarnation.to_string() == life;
             let unseen = format!("{node}: joined as {life}, but the driver does not see it");
             if view.nodes.iter().any(listed) { None } else { Some(unseen) }
         };

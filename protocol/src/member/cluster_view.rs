@@ -2,6 +2,7 @@
 
 use super::{Member, NodeLoad};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A living node and its newest known load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,9 @@ pub struct NodeView {
 /// Every living node, as of one entry of the membership log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterView {
-    /// The living, in node id order.
-    pub nodes: Vec<NodeView>,
+    /// The living, in node id order. Shared with the view they are from, which copies what it changes: a cluster of a
+    /// thousand is a thousand counters, not as many names, addresses and maps, whenever one of them says what it can do.
+    pub nodes: Vec<Arc<NodeView>>,
     /// Entries of the membership log it includes.
     pub seq: u64,
     /// Counts up with each change of membership or load.

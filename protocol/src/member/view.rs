@@ -4,6 +4,7 @@ use super::{ClusterView, Joined, Member, MemberEvent, NodeLoad, NodeView};
 use crate::{Incarnation, Machine, Message, Nanos, NodeId, Violation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What happened, at a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ pub struct View {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Known {
-    node: NodeView,
+    node: Arc<NodeView>,
     /// The log position from which on its number means this life.
     since: u64,
 }
@@ -128,7 +129,8 @@ impl View {
         Some(&self.nodes.get(&node)?.node.load)
     }
 
-    /// The cluster as it is now: a copy, to be shared by all who decide until [`View::version`] moves on.
+    /// The cluster as it is now, to be shared by all who decide until [`View::version`] moves on. Takes a counter for each
+    /// node, and copies none.
     pub fn snapshot(&self) -> ClusterView {
         let nodes = self.nodes.values().map(|known| known.node.clone()).collect();
         ClusterView { nodes, seq: self.seq, version: self.version }
@@ -147,7 +149,8 @@ impl View {
 
     fn add(&mut self, member: Member, out: &mut Vec<Effect>) {
         let (id, load) = (member.incarnation, NodeLoad::idle(&member));
-        self.nodes.insert(id.node, Known { node: NodeView { member: member.clone(), load }, since: self.seq });
+        self.nodes
+            .insert(id.node, Known { node: Arc::new(NodeView { member: member.clone(), load }), since: self.seq });
         out.push(Effect::NodeJoined(member));
     }
 
@@ -190,7 +193,7 @@ impl View {
         for (node, load) in loads {
             let Some(known) = self.nodes.get_mut(&node) else { continue };
             if known.since <= at && load.version > known.node.load.version {
-                known.node.load = load;
+                Arc::make_mut(&mut known.node).load = load;
                 self.version += 1;
             }
         }

@@ -2,17 +2,18 @@
 
 use super::Owner;
 use crate::{Incarnation, Located, ObjectId};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// An object of this owner that is in some store, and why it is not freed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
     /// Which.
     pub object: ObjectId,
     /// The driver on whose account it is.
     pub job: Incarnation,
-    /// The label of the task that made it; none of what was put, or whose task is forgotten.
-    pub maker: Option<Arc<str>>,
+    /// The label of the task that made it; `put` if the application put it, or if its task is forgotten.
+    pub maker: Arc<str>,
     /// The nodes that have a copy, in id order.
     pub copies: Vec<Incarnation>,
     /// References held in the owner's process.
@@ -45,7 +46,7 @@ impl Owner {
         Some(Holding {
             object,
             job: task.map(|spec| spec.job).or(entry.job).unwrap_or(self.me),
-            maker: task.map(|spec| spec.label.clone()),
+            maker: task.map_or_else(|| "put".into(), |spec| spec.label.clone()),
             copies: self.directory.copies(object).to_vec(),
             local: entry.local,
             arguments: entry.submitted,

@@ -33,7 +33,7 @@ impl Owner {
         }
         let (label, attempt, times) = (&task.spec.label, task.attempt.0, task.memory_kills);
         let message =
-            format!("{label} ({id}) was ended in attempt {attempt}, for the {times}. time for want of memory: {why}");
+            format!("{label} ({id}) was ended {times} times for want of memory, the last in attempt {attempt}: {why}");
         self.fail_task(id, TaskError::new(TaskErrorKind::OutOfMemory, message), out);
     }
 

@@ -347,7 +347,7 @@ impl World {
     fn view(&mut self) {
         let nodes = self.nodes.iter().filter(|node| node.alive);
         let nodes = nodes.map(|node| NodeView { member: node.member.clone(), load: node.local.load().clone() });
-        let view = Arc::new(ClusterView { nodes: nodes.collect(), ..Default::default() });
+        let view = Arc::new(ClusterView { nodes: nodes.map(Arc::new).collect(), ..Default::default() });
         for n in 0..self.nodes.len() {
             if self.nodes[n].alive {
                 self.local(n, local::Event::View(view.clone()));

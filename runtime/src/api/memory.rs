@@ -3,7 +3,6 @@
 //! Ray's own account, `ray memory`, reports references and not bytes; this one reads the ledger of each store.
 
 use super::Context;
-use super::usage::OwnedMemory;
 use crate::Error;
 use crate::node::{Input, Question};
 use crate::wire;
@@ -44,7 +43,7 @@ pub struct MemoryReport {
     /// Spill files.
     pub files: usize,
     /// What the process on this node owns in any store, in id order.
-    pub owned: Vec<OwnedMemory>,
+    pub owned: Vec<Holding>,
     /// The bytes of each owner, in id order.
     pub owners: Vec<OwnerMemory>,
     /// Each object, in id order.
@@ -149,7 +148,7 @@ impl MemoryReport {
             spilling: usage.spilling,
             spilled: usage.spilled,
             files: usage.files,
-            owned: holdings.into_iter().map(OwnedMemory::from).collect(),
+            owned: holdings,
             owners: table.by_owner().into_iter().map(owner).collect(),
             objects: table.objects().map(object).collect(),
             departed: table.departures().map(departed).collect(),
@@ -189,7 +188,7 @@ impl Context {
         let view = self.ask(Question::Cluster).await?;
         let mut reports = Vec::new();
         // The head has no store.
-        let members = view.nodes.into_iter().map(|node| node.member);
+        let members = view.nodes.iter().map(|node| &node.member);
         for member in members.filter(|member| member.incarnation.node != NodeId::HEAD) {
             let report = match member.incarnation == self.incarnation() {
                 true => self.memory().await,
@@ -197,7 +196,7 @@ impl Context {
                     remote(self.env(), &member.rpc).await.map_err(|why| unanswered(&member.name, "its memory", &why))
                 }
             };
-            reports.push((member.name, report));
+            reports.push((member.name.clone(), report));
         }
         reports.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(reports)

@@ -37,4 +37,4 @@ pub use memory::{DepartedCopy, MemoryReport, ObjectMemory, OwnerMemory};
 pub use ready::WaitSet;
 pub use reference::ObjectRef;
 pub use stream::ObjectStream;
-pub use usage::{JobMemory, OwnedMemory, by_job, owned};
+pub use usage::{JobMemory, by_job, owned};

@@ -9,29 +9,6 @@ use mobula_protocol::{ByteSize, Incarnation, ObjectId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What an owner says of one of its objects that is in some store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OwnedMemory {
-    /// Which.
-    pub object: ObjectId,
-    /// The driver on whose account it is.
-    pub job: Incarnation,
-    /// The label of the task that made it; `put` if the application put it.
-    pub maker: String,
-    /// The nodes that have a copy, in id order.
-    pub copies: Vec<Incarnation>,
-    /// References held in the owner's process.
-    pub local: u32,
-    /// Unfinished tasks that it is an argument of, by argument.
-    pub arguments: u32,
-    /// Values that contain a reference to it.
-    pub inside: u32,
-    /// Finished tasks kept as lineage that it is an argument of, by argument.
-    pub lineage: u32,
-    /// Other processes that hold references, in id order.
-    pub borrowers: Vec<Incarnation>,
-}
-
 /// The bytes of one job in some stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMemory {
@@ -45,24 +22,8 @@ pub struct JobMemory {
     pub objects: usize,
 }
 
-impl From<Holding> for OwnedMemory {
-    fn from(held: Holding) -> Self {
-        Self {
-            object: held.object,
-            job: held.job,
-            maker: held.maker.map_or("put".to_owned(), |label| label.to_string()),
-            copies: held.copies,
-            local: held.local,
-            arguments: held.arguments,
-            inside: held.inside,
-            lineage: held.lineage,
-            borrowers: held.borrowers,
-        }
-    }
-}
-
 /// What the owners among these nodes say of their objects.
-pub fn owned(reports: &[MemoryReport]) -> BTreeMap<ObjectId, &OwnedMemory> {
+pub fn owned(reports: &[MemoryReport]) -> BTreeMap<ObjectId, &Holding> {
     reports.iter().flat_map(|report| &report.owned).map(|owned| (owned.object, owned)).collect()
 }
 

@@ -65,8 +65,8 @@ impl Context {
     /// The living nodes. The head has no tasks.
     async fn members(&self) -> Result<Vec<Member>, Error> {
         let view = self.ask(Question::Cluster).await?;
-        let members = view.nodes.into_iter().map(|node| node.member);
-        Ok(members.filter(|member| member.incarnation.node != NodeId::HEAD).collect())
+        let members = view.nodes.iter().map(|node| &node.member);
+        Ok(members.filter(|member| member.incarnation.node != NodeId::HEAD).cloned().collect())
     }
 
     /// What one node knows of a task, or of everything that waits there.

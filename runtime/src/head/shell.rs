@@ -38,19 +38,8 @@ pub(super) enum Input {
         envelope: Envelope,
         reply: oneshot::Sender<Ack>,
     },
-    Acked {
-        to: Incarnation,
-        seq: u64,
-        ack: Ack,
-    },
-    Lost {
-        to: Incarnation,
-        seq: u64,
-    },
-    Refused {
-        to: Incarnation,
-        seq: u64,
-    },
+    /// What became of an envelope of ours.
+    Exchanged(Event),
     /// Somebody wants to look; that is no turn.
     Jobs(Option<String>, oneshot::Sender<Vec<JobInfo>>),
     Wrote(Wrote),
@@ -238,9 +227,7 @@ impl Shell {
                 self.replies.insert((envelope.from, envelope.seq), reply);
                 Event::Received(envelope)
             }
-            Input::Acked { to, seq, ack } => Event::Acked { to, seq, ack },
-            Input::Lost { to, seq } => Event::Lost { to, seq },
-            Input::Refused { to, seq } => Event::Refused { to, seq },
+            Input::Exchanged(event) => event,
             Input::Jobs(job, reply) => {
                 // Whoever asked may have stopped waiting.
                 let _ = reply.send(self.core.jobs(job));
@@ -305,12 +292,12 @@ impl Shell {
                 Some(address) => peers.exchange(&address, &envelope, load).await,
                 None => Err(Failure::Lost),
             };
-            let _ = inbox.send(match exchanged {
-                Ok(ack) => Input::Acked { to, seq, ack },
+            let _ = inbox.send(Input::Exchanged(match exchanged {
+                Ok(ack) => Event::Acked { to, seq, ack },
                 // Somebody else listens there now: the node is gone, as its silence will show.
-                Err(Failure::Lost | Failure::OtherCluster(_)) => Input::Lost { to, seq },
-                Err(Failure::Refused(_)) => Input::Refused { to, seq },
-            });
+                Err(Failure::Lost | Failure::OtherCluster(_)) => Event::Lost { to, seq },
+                Err(Failure::Refused(_)) => Event::Refused { to, seq },
+            }));
         });
     }
 }

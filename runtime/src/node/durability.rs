@@ -6,12 +6,13 @@ use super::words::Output;
 use mobula_protocol::member::{ClusterView, NodeView};
 use mobula_protocol::pull::{self, BundleId, Priority};
 use mobula_protocol::{ByteSize, Message, ObjectId, TaskError, owner};
+use std::sync::Arc;
 
 impl Core {
     /// Tells the owner which nodes take copies: those with something to offer, not a driver, which comes and goes, that
     /// do not drain.
     pub(super) fn takers_changed(&mut self, view: &ClusterView) {
-        let takes = |node: &&NodeView| !node.load.draining && !node.member.total.is_empty();
+        let takes = |node: &&Arc<NodeView>| !node.load.draining && !node.member.total.is_empty();
         let takers = view.nodes.iter().filter(takes).map(|node| node.member.incarnation);
         if !takers.clone().eq(self.owner.nodes().iter().copied()) {
             self.tell_owner(owner::Event::Nodes(takers.collect()));

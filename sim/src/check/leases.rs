@@ -19,10 +19,10 @@ pub(super) fn left(ledger: &Ledger) -> Vec<String> {
 pub(super) async fn busy(cluster: &Cluster) -> Vec<Leak> {
     let Ok(view) = cluster.context().ask(Question::Cluster).await else { return Vec::new() };
     let busy = view.nodes.into_iter().filter(|node| node.load.available != node.member.total);
-    let leak = |node: mobula_protocol::member::NodeView| Leak {
+    let leak = |node: std::sync::Arc<mobula_protocol::member::NodeView>| Leak {
         invariant: "I33",
         what: format!("{} free of {}", node.load.available, node.member.total),
-        node: node.member.name,
+        node: node.member.name.clone(),
     };
     busy.map(leak).collect()
 }

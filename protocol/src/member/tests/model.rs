@@ -239,8 +239,9 @@ impl World {
         for process in &self.processes {
             if process.view.me().is_some_and(|me| self.roster.members().any(|member| member.incarnation == me)) {
                 assert_eq!(process.view.seq(), self.roster.seq(), "the living have seen everything");
-                let loads: Vec<_> = process.view.snapshot().nodes.into_iter().map(|node| node.load).collect();
-                let head: Vec<_> = self.processes[0].view.snapshot().nodes.into_iter().map(|node| node.load).collect();
+                let loads: Vec<_> = process.view.snapshot().nodes.iter().map(|node| node.load.clone()).collect();
+                let head = self.processes[0].view.snapshot().nodes;
+                let head: Vec<_> = head.iter().map(|node| node.load.clone()).collect();
                 assert_eq!(loads, head, "everybody sees the same loads");
             }
         }

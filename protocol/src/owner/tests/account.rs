@@ -20,7 +20,7 @@ fn an_object_is_on_the_account_of_the_driver_that_its_task_works_for() {
         Holding {
             object: x,
             job: JOB,
-            maker: Some("x".into()),
+            maker: "x".into(),
             copies: vec![A, B],
             local: 1,
             arguments: 0,
@@ -29,7 +29,7 @@ fn an_object_is_on_the_account_of_the_driver_that_its_task_works_for() {
             borrowers: vec![C],
         }
     );
-    assert_eq!((holdings[1].maker.as_deref(), &holdings[1].copies), (None, &vec![ME]));
+    assert_eq!((&*holdings[1].maker, &holdings[1].copies), ("put", &vec![ME]));
     for object in [x, small, mine, theirs] {
         w.drop(object);
     }

@@ -251,8 +251,7 @@ impl Dispatch {
 
     pub(super) fn viewed(&mut self, now: Nanos, view: Arc<ClusterView>, out: &mut Out) {
         let old = std::mem::replace(&mut self.view, view);
-        let dead = |node: &crate::member::NodeView| is_dead(&self.dead, node.member.incarnation);
-        if self.view.nodes.iter().any(dead) {
+        if self.view.nodes.iter().any(|node| is_dead(&self.dead, node.member.incarnation)) {
             let view = Arc::make_mut(&mut self.view);
             view.nodes.retain(|node| !is_dead(&self.dead, node.member.incarnation));
         }

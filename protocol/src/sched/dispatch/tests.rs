@@ -23,7 +23,7 @@ fn view(version: u64, nodes: &[(u32, u64, u64)]) -> Arc<ClusterView> {
         },
         load: NodeLoad { version, available: Resources::cpus(*free), queued: 0, draining: false },
     });
-    Arc::new(ClusterView { nodes: nodes.collect(), seq: version, version })
+    Arc::new(ClusterView { nodes: nodes.map(Arc::new).collect(), seq: version, version })
 }
 
 fn class(function: &str, cpus: u64) -> Arc<SchedulingClass> {
@@ -332,7 +332,7 @@ fn a_lease_in_a_bundle_stays_while_its_node_drains() {
     let f = bound("f", 1, Placement::Group { group, index: None });
     rig.step(usable(group, &[(0, 1, 1)]));
     let mut draining = (*view(2, &[(1, 8, 7)])).clone();
-    draining.nodes[0].load.draining = true;
+    Arc::make_mut(&mut draining.nodes[0]).load.draining = true;
     rig.step(Event::View(Arc::new(draining)));
     assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 1, 0)]);
     assert_eq!(assigned(&rig.grant(1, 1)), [(1, 1)]);

@@ -59,7 +59,7 @@ impl World {
     /// The owner hears of all loads; until it is called again they are old.
     fn tell_view(&mut self) {
         let view = |(member, local): &(Member, Local)| NodeView { member: member.clone(), load: local.load().clone() };
-        let nodes = self.nodes.values().map(view).collect();
+        let nodes = self.nodes.values().map(view).map(Arc::new).collect();
         self.step(Event::View(Arc::new(ClusterView { nodes, ..Default::default() })));
     }
 

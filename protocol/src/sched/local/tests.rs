@@ -55,7 +55,7 @@ fn view(nodes: &[(u32, u64, u64)]) -> Event {
         member: member(*id, *total),
         load: NodeLoad { version: 1, available: Resources::cpus(*free), queued: 0, draining: false },
     });
-    Event::View(Arc::new(ClusterView { nodes: nodes.collect(), ..Default::default() }))
+    Event::View(Arc::new(ClusterView { nodes: nodes.map(Arc::new).collect(), ..Default::default() }))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn spills_back_to_room_elsewhere_with_bounded_hops() {
     assert!(step(&mut local, view(&[(1, 1, 0), (2, 1, 0)])).is_empty());
     let Event::View(fresh) = view(&[(1, 1, 0), (2, 2, 2)]) else { unreachable!() };
     let mut fresh = (*fresh).clone();
-    fresh.nodes[1].load.version = 2;
+    Arc::make_mut(&mut fresh.nodes[1]).load.version = 2;
     assert_eq!(step(&mut local, Event::View(Arc::new(fresh))), [spilled(lease(1, 3))], "not the one at its last hop");
 }
 

@@ -3,12 +3,13 @@
 use super::{Decision, Request};
 use crate::member::{Member, NodeView};
 use crate::{Amount, Placement, Resources, SchedulingClass};
+use std::sync::Arc;
 
 /// The nodes that may run the request, in id order, never empty; or the decision that says why there are none.
 pub(super) fn feasible<'a>(request: &Request<'a>) -> Result<Vec<&'a NodeView>, Decision> {
-    let nodes = &request.view.nodes;
+    let nodes = || request.view.nodes.iter().map(Arc::as_ref);
     if let Placement::Node { name, soft } = &request.class.placement {
-        let named = nodes.iter().find(|node| node.member.name == *name);
+        let named = nodes().find(|node| node.member.name == *name);
         match (named, soft) {
             (Some(node), false) => return only(request, node).map(|()| vec![node]),
             (None, false) => return Err(Decision::NoSuchNode(name.clone())),
@@ -16,7 +17,7 @@ pub(super) fn feasible<'a>(request: &Request<'a>) -> Result<Vec<&'a NodeView>, D
             (_, true) => {}
         }
     }
-    let allowed: Vec<_> = nodes.iter().filter(|node| takes_work(request, node)).collect();
+    let allowed: Vec<_> = nodes().filter(|node| takes_work(request, node)).collect();
     if allowed.is_empty() {
         return Err(Decision::Infeasible("no node takes new work".into()));
     }

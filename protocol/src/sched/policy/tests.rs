@@ -3,6 +3,7 @@ use super::*;
 use crate::FunctionId;
 use crate::member::{Member, NodeLoad};
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn node(id: u32, name: &str, total: Resources, available: Resources) -> NodeView {
     let member = Member {
@@ -21,7 +22,7 @@ fn cpus(nodes: &[(u64, u64)]) -> ClusterView {
     let nodes = nodes.iter().zip(1..);
     let nodes =
         nodes.map(|((total, free), id)| node(id, &format!("N{id}"), Resources::cpus(*total), Resources::cpus(*free)));
-    ClusterView { nodes: nodes.collect(), ..Default::default() }
+    ClusterView { nodes: nodes.map(Arc::new).collect(), ..Default::default() }
 }
 
 fn class(resources: Resources, placement: Placement) -> SchedulingClass {
@@ -72,7 +73,7 @@ fn hybrid_follows_the_bytes_to_a_node_with_room() {
 fn gpu_nodes_are_kept_for_gpu_work() {
     let mut view = cpus(&[(8, 8), (8, 2)]);
     let gpu = Resources::cpus(8).with("gpu", Amount::whole(1));
-    view.nodes[0] = node(1, "N1", gpu.clone(), gpu);
+    view.nodes[0] = Arc::new(node(1, "N1", gpu.clone(), gpu));
     assert_eq!(With::default().pick(&Hybrid, &view, &class(Resources::cpus(1), Placement::Any)), at(2));
     let wants_gpu = class(Resources::none().with("gpu", Amount::whole(1)), Placement::Any);
     assert_eq!(With::default().pick(&Hybrid, &view, &wants_gpu), at(1));
@@ -131,7 +132,7 @@ prop_compose! {
             node.load.queued = queued;
             node
         });
-        ClusterView { nodes: nodes.collect(), ..Default::default() }
+        ClusterView { nodes: nodes.map(Arc::new).collect(), ..Default::default() }
     }
 }
 
@@ -184,12 +185,12 @@ proptest! {
                     prop_assert!(has_room(node));
                 } else {
                     let mut others = view.nodes.iter().filter(|n| softly.is_none() && usable(n));
-                    prop_assert!(!has_room(node) && !others.any(has_room), "it waits beside room");
+                    prop_assert!(!has_room(node) && !others.any(|n| has_room(n)), "it waits beside room");
                 }
             }
             Decision::Infeasible(why) => {
                 prop_assert!(!why.is_empty());
-                prop_assert!(!view.nodes.iter().any(usable));
+                prop_assert!(!view.nodes.iter().any(|n| usable(n)));
             }
             Decision::Leaving(name) => prop_assert!(view.nodes.iter().any(|n| n.member.name == name && n.load.draining)),
             Decision::GroupRemoved(group) => prop_assert!(false, "nobody asked for {}", group),

@@ -6,7 +6,7 @@ use std::io;
 use twox_hash::XxHash3_64;
 
 /// Magic, bytes of the body, checksum, number.
-pub(super) const HEADER: usize = 4 + 4 + 8 + 8;
+pub(super) const HEADER: usize = 4 + 8 + 8 + 8;
 
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,25 +40,21 @@ pub(super) fn append(body: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// A frame's bytes.
-///
-/// # Panics
-/// With a body of 4 GiB, far above what a head's state may be.
 pub(super) fn encode(kind: Kind, number: u64, body: &[u8]) -> Bytes {
-    let len = u32::try_from(body.len()).expect("less than 4 GiB in one frame");
     let mut bytes = Vec::with_capacity(HEADER + body.len());
     bytes.extend_from_slice(&kind.magic());
-    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&[0; 8]);
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(body);
     let checksum = checksum(&bytes);
-    bytes[8..16].copy_from_slice(&checksum.to_le_bytes());
+    bytes[12..20].copy_from_slice(&checksum.to_le_bytes());
     bytes.into()
 }
 
 /// Of everything but itself.
 fn checksum(frame: &[u8]) -> u64 {
-    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(&frame[..8]), &frame[16..])
+    XxHash3_64::oneshot_with_seed(XxHash3_64::oneshot(&frame[..12]), &frame[20..])
 }
 
 /// Reads the frame at the beginning of `bytes`.
@@ -72,12 +68,12 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Frame<'_>, &'static str
     if bytes[..4] != kind.magic() {
         return Err("no frame begins here");
     }
-    let len = HEADER + word(&bytes[4..8]) as usize;
-    let Some(frame) = bytes.get(..len) else { return Err("it ends within a frame") };
-    if checksum(frame) != word(&frame[8..16]) {
+    let len = usize::try_from(word(&bytes[4..12])).ok().and_then(|body| body.checked_add(HEADER));
+    let Some(frame) = len.and_then(|len| bytes.get(..len)) else { return Err("it ends within a frame") };
+    if checksum(frame) != word(&frame[12..20]) {
         return Err("the checksum of a frame is wrong");
     }
-    Ok(Frame { number: word(&frame[16..24]), body: &frame[HEADER..], len })
+    Ok(Frame { number: word(&frame[20..HEADER]), body: &frame[HEADER..], len: frame.len() })
 }
 
 /// Whether a whole frame begins anywhere in `bytes`.

@@ -107,7 +107,7 @@ impl World {
                 self.version += 1;
                 let Event::View(view) = view(&[(2, 2, free[0]), (3, 2, free[1])]) else { unreachable!() };
                 let mut view = (*view).clone();
-                view.nodes.iter_mut().for_each(|node| node.load.version = self.version);
+                view.nodes.iter_mut().for_each(|node| Arc::make_mut(node).load.version = self.version);
                 Event::View(Arc::new(view))
             }
         })
