@@ -1,8 +1,8 @@
 //! Which bundles are active: the rules of the module's documentation, by their numbers there.
 
-use super::fetch::Class;
+use super::fetch::{Class, Object};
 use super::types::{Rank, State};
-use super::{BundleId, Effect, Priority, Pull, Value};
+use super::{ARGUMENTS, BundleId, Effect, Priority, Pull, Value};
 use crate::{ByteSize, Located, ObjectId, TaskError, TaskErrorKind};
 
 impl Pull {
@@ -37,7 +37,7 @@ impl Pull {
                 self.deactivate(rank, out); // Rule 6.
             }
         } else if !active && self.exceeds_capacity(rank.bundle).is_some() {
-            self.fail(rank, out); // Rule 9.
+            self.fail(rank, out); // Rule 10.
         } else if !active {
             self.candidates.insert(rank);
         }
@@ -78,9 +78,23 @@ impl Pull {
         }
     }
 
-    /// Rule 2.
+    /// Rules 2 and 9.
     pub(super) fn fits(&self, rank: Rank) -> bool {
-        self.held + self.needed(rank.bundle) <= self.room
+        let new = |entry: &Object| entry.active + entry.ready == 0;
+        self.held + self.needed(rank.bundle, new) <= self.room && self.leaves_room_for_results(rank)
+    }
+
+    /// Rule 9. Where no other arguments hold anything, the bundle may be of any size.
+    fn leaves_room_for_results(&self, rank: Rank) -> bool {
+        if rank.priority != Priority::Args || self.held_args == ByteSize::ZERO {
+            return true;
+        }
+        let new = |entry: &Object| entry.args == 0;
+        self.held_args + self.needed(rank.bundle, new) <= self.share_of_args()
+    }
+
+    pub(super) fn share_of_args(&self) -> ByteSize {
+        ByteSize(self.capacity.0.saturating_mul(ARGUMENTS) / 100)
     }
 
     /// Rule 3, with rule 4: what is active in a lower priority does not count.
@@ -94,11 +108,11 @@ impl Pull {
         self.active.last().max(self.queued.last()).copied().filter(|rank| rank.priority > priority)
     }
 
-    /// Bytes a bundle would add to those held.
-    fn needed(&self, bundle: BundleId) -> ByteSize {
+    /// Bytes of those objects of a bundle that are new to a sum.
+    fn needed(&self, bundle: BundleId, new: impl Fn(&Object) -> bool) -> ByteSize {
         let objects = self.bundles.get(&bundle).map_or(&[] as &[_], |bundle| &bundle.distinct);
-        let unheld = |object: &&ObjectId| self.objects.get(*object).is_none_or(|entry| entry.active + entry.ready == 0);
-        objects.iter().filter(unheld).map(|object| self.bytes(*object)).sum()
+        let is_new = |object: &&ObjectId| self.objects.get(*object).is_none_or(&new);
+        objects.iter().filter(is_new).map(|object| self.bytes(*object)).sum()
     }
 
     fn is_inline(&self, bundle: BundleId) -> bool {
@@ -188,6 +202,7 @@ impl Pull {
                 entry.wanting.remove(&bundle.rank);
                 entry.active -= u32::from(bundle.state == State::Active);
                 entry.ready -= u32::from(bundle.state == State::Ready);
+                entry.args -= u32::from(bundle.state != State::Waiting && bundle.rank.priority == Priority::Args);
             }
             self.reconcile(*object, out);
         }
@@ -223,6 +238,10 @@ impl Pull {
             entry.active += u32::from(next == State::Active);
             entry.ready -= u32::from(before == State::Ready);
             entry.ready += u32::from(next == State::Ready);
+            if rank.priority == Priority::Args {
+                entry.args -= u32::from(before != State::Waiting);
+                entry.args += u32::from(next != State::Waiting);
+            }
             if next == State::Ready {
                 entry.wanting.remove(&rank);
             } else {

@@ -1,7 +1,7 @@
 //! The machine's own invariants.
 
 use super::fetch::Class;
-use super::types::{State, Tally};
+use super::types::{Bundle, State, Tally};
 use super::{Priority, Pull};
 use crate::{ByteSize, Violation};
 
@@ -15,6 +15,14 @@ impl Pull {
     fn check_admission(&self) -> Result<(), Violation> {
         Violation::unless(self.held <= self.room || self.active.len() <= 1, "pull within room (I22)", || {
             format!("{} held, {} of room, active: {:?}", self.held, self.room, self.active)
+        })?;
+        let holds_args = |bundle: &&Bundle| {
+            let holds = bundle.distinct.iter().any(|object| self.bytes(*object) > ByteSize::ZERO);
+            bundle.rank.priority == Priority::Args && bundle.state != State::Waiting && holds
+        };
+        let shared = self.held_args <= self.share_of_args() || self.bundles.values().filter(holds_args).count() <= 1;
+        Violation::unless(shared, "arguments leave room for results", || {
+            format!("{} held by arguments, {} at most", self.held_args, self.share_of_args())
         })?;
         let Some(next) = self.candidates.first().copied() else { return Ok(()) };
         let stuck = !self.fits(next) && !self.must_admit(next);
@@ -53,9 +61,10 @@ impl Pull {
     }
 
     fn check_objects(&self) -> Result<(), Violation> {
-        let mut held = ByteSize::ZERO;
+        let (mut held, mut held_args) = (ByteSize::ZERO, ByteSize::ZERO);
         for (object, entry) in &self.objects {
             held += entry.charged;
+            held_args += entry.charged_args;
             let state = |rank: &super::Rank| self.bundles.get(&rank.bundle).map(|bundle| bundle.state);
             let active = entry.wanting.iter().filter(|rank| state(rank) == Some(State::Active)).count();
             let holding = entry.active + entry.ready > 0;
@@ -69,11 +78,13 @@ impl Pull {
                     == (!entry.wanting.is_empty() && matches!(entry.class, Class::Unknown | Class::Fetchable))
                 && pursued == (entry.fetch.is_some() != entry.retry_at.is_some())
                 && wait.is_none_or(|wait| self.retries.contains(&wait))
-                && entry.charged == if holding { self.bytes(*object) } else { ByteSize::ZERO };
+                && entry.args <= entry.active + entry.ready
+                && entry.charged == if holding { self.bytes(*object) } else { ByteSize::ZERO }
+                && entry.charged_args == if entry.args > 0 { entry.charged } else { ByteSize::ZERO };
             Violation::unless(fine, "pull object", || format!("{object}: {entry:?}, local: {local}"))?;
         }
         let waits = self.objects.values().filter(|entry| entry.retry_at.is_some()).count();
-        let fine = held == self.held && waits == self.retries.len();
+        let fine = held == self.held && held_args == self.held_args && waits == self.retries.len();
         Violation::unless(fine, "pull totals", || format!("{held} charged, {} held, {waits} waits", self.held))
     }
 }

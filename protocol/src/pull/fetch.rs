@@ -33,12 +33,16 @@ pub(super) struct Object {
     pub active: u32,
     /// How many bundles beyond those are ready with it.
     pub ready: u32,
+    /// How many of both are of task arguments.
+    pub args: u32,
     /// The owner's last answer since the subscription.
     pub known: Option<Located>,
     pub subscribed: bool,
     pub pinned: bool,
     /// Its share of `Pull::held`.
     pub charged: ByteSize,
+    /// Its share of `Pull::held_args`.
+    pub charged_args: ByteSize,
     pub class: Class,
     pub fetch: Option<Fetch>,
     /// How often the wait was served.
@@ -168,9 +172,11 @@ impl Pull {
     fn recharge(&mut self, object: ObjectId) {
         let bytes = self.bytes(object);
         let Some(entry) = self.objects.get_mut(&object) else { return };
-        let charge = if entry.active + entry.ready > 0 { bytes } else { ByteSize::ZERO };
-        self.held = self.held - entry.charged + charge;
-        entry.charged = charge;
+        let charge = |holders: u32| if holders > 0 { bytes } else { ByteSize::ZERO };
+        let (all, args) = (charge(entry.active + entry.ready), charge(entry.args));
+        self.held = self.held - entry.charged + all;
+        self.held_args = self.held_args - entry.charged_args + args;
+        (entry.charged, entry.charged_args) = (all, args);
     }
 
     /// Starts, keeps, replaces or ends the object's fetch, whichever its state asks for.

@@ -41,9 +41,12 @@
 //!    by the caller as what pulls may hold *in all*: see [`Event::Room`].
 //! 8. **What is here is ready.** A get or wait whose objects are all here needs no admission, nor do task arguments
 //!    that are all inline. Other task arguments queue for the room that their pins take.
-//! 9. **What can never fit fails**, with `StoreFull`: an object, or the objects of one bundle together, beyond the
-//!    capacity of the store. A `wait` for more than that must want one bundle per object and drop each when it is
-//!    ready (scenario C24).
+//! 9. **Results need room too.** Bundles of task arguments hold at most [`ARGUMENTS`] of the store's capacity together,
+//!    unless one alone is larger: what running tasks hold cannot leave, and they end only if their results find a place.
+//!    (Ray: `max_task_args_memory_fraction`, 70 %.)
+//! 10. **What can never fit fails**, with `StoreFull`: an object, or the objects of one bundle together, beyond the
+//!     capacity of the store. A `wait` for more than that must want one bundle per object and drop each when it is
+//!     ready (scenario C24).
 //!
 //! # Fetching
 //!
@@ -104,6 +107,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use types::{Bundle, Rank, State, Tally};
 
+/// How much of the store the arguments of tasks may hold, in hundredths: rule 9.
+pub const ARGUMENTS: u64 = 70;
+
 /// The pulls of one node. See the [module](self) for its rules.
 #[derive(Debug)]
 pub struct Pull {
@@ -112,6 +118,8 @@ pub struct Pull {
     room: ByteSize,
     /// Sum of `Object::charged`.
     held: ByteSize,
+    /// What bundles of task arguments hold of that.
+    held_args: ByteSize,
     /// Everything sealed in this node's store.
     local: BTreeMap<ObjectId, ByteSize>,
     /// What is on this node's disk and not in its store.
@@ -201,6 +209,7 @@ impl Pull {
             capacity,
             room: capacity,
             held: ByteSize::ZERO,
+            held_args: ByteSize::ZERO,
             local: BTreeMap::new(),
             spilled: BTreeSet::new(),
             objects: BTreeMap::new(),

@@ -198,7 +198,7 @@ fn a_get_keeps_the_fetch_of_arguments_it_pre_empts_if_it_needs_the_object_too() 
 fn c19_a_get_recalls_arguments_whose_task_is_queued_but_not_those_in_use() {
     let mut n = Node::new(100);
     for o in [1, 2] {
-        n.local(o, 40);
+        n.local(o, 30);
         n.want(o, &[o], Priority::Args);
     }
     n.step(Event::Queued { bundle: BundleId(1) });
@@ -286,6 +286,37 @@ fn c18_ten_tasks_whose_arguments_fit_one_task_at_a_time_all_get_them() {
         effects = next;
     }
     assert_eq!(done, 10);
+}
+
+#[test]
+fn arguments_leave_room_for_the_results_of_their_tasks() {
+    let mut n = Node::new(100);
+    for o in 0..5 {
+        n.local(o, 20);
+    }
+    let at_once: Vec<bool> = (0..5).map(|o| !n.want(o, &[o], Priority::Args).is_empty()).collect();
+    assert_eq!(at_once, [true, true, true, false, false], "60 bytes of 100; the fourth would make it 80");
+    assert_eq!(n.waits_for(3), [WaitingFor::Room]);
+    // A get is of the application, which may hold what it likes.
+    assert!(!n.want(9, &[4], Priority::Get).is_empty());
+    let out = n.drop_bundle(1);
+    assert!(out.contains(&ready(3, &[Value::Local])), "{out:?}");
+    assert!(!out.contains(&ready(4, &[Value::Local])), "held by the get, but not yet by arguments: {out:?}");
+}
+
+#[test]
+fn arguments_beyond_their_share_run_alone() {
+    let mut n = Node::new(100);
+    n.local(1, 80);
+    n.local(2, 10);
+    n.local(3, 10);
+    assert!(!n.want(1, &[2], Priority::Args).is_empty());
+    assert_eq!(n.want(2, &[1], Priority::Args), [], "90 bytes of 100");
+    assert_eq!(n.want(3, &[3], Priority::Args), [], "nothing overtakes it");
+    let out = n.drop_bundle(1);
+    assert!(out.contains(&ready(2, &[Value::Local])), "{out:?}");
+    let out = n.drop_bundle(2);
+    assert!(out.contains(&ready(3, &[Value::Local])), "{out:?}");
 }
 
 #[test]
