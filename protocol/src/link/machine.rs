@@ -69,6 +69,15 @@ impl Link {
         self.counters
     }
 
+    /// Invariant of whoever drives it, at the end of each turn: nothing waits for a [`Event::Flush`]. What is left over then
+    /// would lie here until something else happens.
+    ///
+    /// # Errors
+    /// There is something to flush.
+    pub fn check_flushed(&self) -> Result<(), Violation> {
+        Violation::unless(self.ready.is_empty(), "link_flushed", || format!("unsent: {:?}", self.ready))
+    }
+
     /// Messages accepted but not confirmed by their receivers yet.
     pub fn backlog(&self) -> usize {
         self.peers.values().map(|peer| peer.outgoing.backlog()).sum()

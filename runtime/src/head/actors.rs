@@ -29,7 +29,7 @@ impl Actors {
     pub fn new(now: Nanos, welcome: Joined, SharedPolicy(policy): SharedPolicy, seed: u64) -> Self {
         let mut view = View::new();
         view.step(now, ViewEvent::Joined(Box::new(welcome)), &mut Vec::new());
-        let settings = DispatchSettings::default();
+        let settings = DispatchSettings { lasting: true, ..DispatchSettings::default() };
         Self {
             view,
             dispatch: Dispatch::new(Incarnation::HEAD, policy, settings, seed),

@@ -225,6 +225,7 @@ impl Core {
     pub fn check(&self) -> Result<(), Violation> {
         self.roster.check()?;
         self.link.check()?;
+        self.link.check_flushed()?;
         self.jobs.check()?;
         self.actors.check()
     }
@@ -235,15 +236,19 @@ impl Core {
         self.now = turn.at;
         turn.events.into_iter().for_each(|event| self.happened(event));
         self.ticks();
-        while !(self.roster_says.is_empty() && self.link_says.is_empty()) {
+        loop {
             for effect in std::mem::take(&mut self.roster_says) {
                 self.roster_effect(effect, out);
             }
             for effect in std::mem::take(&mut self.link_says) {
                 self.link_effect(effect, out);
             }
+            // What the machines sent waits in the link until it is flushed, also if nobody has an effect to act on.
             if self.roster_says.is_empty() {
                 self.tell_link(link::Event::Flush);
+                if self.link_says.is_empty() {
+                    return;
+                }
             }
         }
     }

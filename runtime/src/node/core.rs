@@ -283,6 +283,7 @@ impl Core {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.link.check()?;
+        self.link.check_flushed()?;
         self.local.check()?;
         self.dispatch.check()?;
         self.groups.check()?;

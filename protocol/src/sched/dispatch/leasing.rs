@@ -87,8 +87,8 @@ impl Dispatch {
     fn wanted(&mut self, now: Nanos, ix: usize) -> usize {
         let class = &mut self.classes[ix];
         let live = class.queue.live();
-        if live == 0 {
-            return 0;
+        if live == 0 || (self.settings.lasting && class.spec.resources.is_empty()) {
+            return live;
         }
         let (groups, view) = (&self.groups, &self.view);
         let count = || usize::try_from(groups::slots(groups, view, &class.spec)).unwrap_or(usize::MAX);

@@ -15,7 +15,8 @@
 //! - **How many leases.** A class asks while its requests are fewer than its queued tasks and fewer than the cluster's
 //!   slots for it less the leases it holds; with queued tasks it always has one request out, even when it holds every
 //!   slot, because the tasks under them may all wait in `get` for the queued one. (Classes without resources have no
-//!   node to bound them: their extra request comes at most every [`EXTRA_PERIOD`].)
+//!   node to bound them: their extra request comes at most every [`EXTRA_PERIOD`]. Where leases are
+//!   [for life](DispatchSettings::lasting) they have as many requests out as tasks.)
 //! - **Pipelining.** A lease has up to `depth` tasks in flight, as many as run in [`DispatchSettings::pipeline`] by the
 //!   class's moving average, from 1 to [`MAX_DEPTH`]; 1 before the first task is over and at once after a long one. A
 //!   lease that handed a task back gets one at a time until a task has run there: its worker may be blocked. One that
@@ -95,11 +96,20 @@ pub struct DispatchSettings {
     pub grace: Nanos,
     /// Work kept in flight under a lease. 500 us.
     pub pipeline: Nanos,
+    /// Whether what runs under a lease keeps it for life, as an actor does. Then nothing bounds how many leases a class
+    /// without resources may have.
+    pub lasting: bool,
 }
 
 impl Default for DispatchSettings {
     fn default() -> Self {
-        Self { idle: Nanos::millis(5), term: Nanos::millis(500), grace: Nanos::secs(2), pipeline: Nanos::micros(500) }
+        Self {
+            idle: Nanos::millis(5),
+            term: Nanos::millis(500),
+            grace: Nanos::secs(2),
+            pipeline: Nanos::micros(500),
+            lasting: false,
+        }
     }
 }
 

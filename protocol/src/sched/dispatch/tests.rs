@@ -337,3 +337,37 @@ fn a_lease_in_a_bundle_stays_while_its_node_drains() {
     assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 1, 0)]);
     assert_eq!(assigned(&rig.grant(1, 1)), [(1, 1)]);
 }
+
+#[test]
+fn a_class_without_resources_gets_one_more_lease_a_period_beyond_its_share() {
+    let (mut rig, f) = (Rig::new(&[(1, 1, 1)]), class("f", 0));
+    let mut out: Vec<Effect> = (1..=40).flat_map(|seq| rig.enqueue(seq, &f)).collect();
+    assert_eq!(requested(&out).len(), 16, "a node's share");
+    let mut granted = 0;
+    while granted < 40 {
+        let requests = requested(&std::mem::take(&mut out));
+        if requests.is_empty() {
+            let deadline =
+                rig.dispatch.next_deadline().unwrap_or_else(|| panic!("{granted} granted, nothing will come"));
+            out = rig.tick_at(deadline);
+        }
+        for (seq, by, _) in requests {
+            granted += 1;
+            out.extend(rig.grant(seq, by));
+        }
+    }
+    assert!(rig.now <= Nanos::millis(240), "{} for 24 of them", rig.now);
+}
+
+#[test]
+fn where_leases_are_for_life_a_class_without_resources_asks_for_all_it_needs() {
+    let mut rig = Rig::new(&[]);
+    let settings = DispatchSettings { lasting: true, ..DispatchSettings::default() };
+    rig.dispatch = Dispatch::new(ME, Arc::new(Hybrid), settings, 1);
+    rig.step(Event::View(view(1, &[(1, 1, 1)])));
+    let (free, paid) = (class("f", 0), class("g", 1));
+    let out: Vec<Effect> = (1..=40).flat_map(|seq| rig.enqueue(seq, &free)).collect();
+    assert_eq!(requested(&out).len(), 40);
+    let out: Vec<Effect> = (41..=80).flat_map(|seq| rig.enqueue(seq, &paid)).collect();
+    assert_eq!(requested(&out).len(), 1, "a cpu bounds those that need one");
+}
