@@ -98,19 +98,20 @@ fn table(reports: &[MemoryReport], objects: bool) -> String {
     ];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     rows.extend(reports.iter().map(|node| {
+        let usage = node.usage;
         let bytes = [
-            node.capacity,
-            node.used(),
-            node.peak,
-            node.primary,
-            node.cached,
-            node.creating,
-            node.lingering,
-            node.pinned,
-            node.spilled,
+            usage.capacity,
+            usage.total(),
+            usage.peak,
+            usage.sealed_primary,
+            usage.sealed_cached,
+            usage.creating,
+            usage.lingering,
+            usage.pinned,
+            usage.spilled,
         ];
         let bytes = bytes.iter().map(ByteSize::to_string);
-        let counts = [node.files.to_string(), node.objects.len().to_string()];
+        let counts = [usage.files.to_string(), node.objects.len().to_string()];
         std::iter::once(node.node.clone()).chain(bytes).chain(counts).collect::<Vec<String>>()
     }));
     let mut text = aligned(&rows);

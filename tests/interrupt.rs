@@ -54,7 +54,7 @@ fn child_spills_and_waits() {
         for n in 0..VALUES {
             held.push(ctx.put(&Blob::from(vec![n as u8; BYTES])).await?);
         }
-        println!("spilled {}", ctx.memory().await?.spilled);
+        println!("spilled {}", ctx.memory().await?.usage.spilled);
         std::future::pending::<()>().await;
         drop(held);
         Ok(())

@@ -62,8 +62,8 @@ fn four_times_the_store_goes_to_disk_and_comes_back() {
             refs.push(here.put(&value(n)).await.unwrap());
         }
         let report = here.memory().await.unwrap();
-        assert!(report.spilled.0 >= 20 << 20, "{report:?}");
-        assert!(report.peak <= STORE && report.objects.len() == 32 && report.owners.len() == 1, "{report:?}");
+        assert!(report.usage.spilled.0 >= 20 << 20, "{report:?}");
+        assert!(report.usage.peak <= STORE && report.objects.len() == 32 && report.owners.len() == 1, "{report:?}");
         assert!(!report.departed.is_empty() && report.departed.iter().all(|gone| gone.why == "spilled"));
         let files = spill_files(&scratch.0);
         assert!(files.iter().any(|file| file.starts_with(scratch.0.join("a"))), "{files:?}");
@@ -74,7 +74,7 @@ fn four_times_the_store_goes_to_disk_and_comes_back() {
         let all = there.cluster_memory().await.unwrap();
         let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["A", "B"]);
-        assert!(all[0].1.as_ref().unwrap().spilled > ByteSize::ZERO);
+        assert!(all[0].1.as_ref().unwrap().usage.spilled > ByteSize::ZERO);
 
         drop(refs);
         for _ in 0..500 {

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::node::{Input, Question};
 use crate::wire;
 use mobula_env::Env;
+use mobula_protocol::member::Member;
 use mobula_protocol::owner::Holding;
 use mobula_protocol::{ByteSize, Incarnation, Nanos, NodeId, ObjectId, TaskErrorKind};
 use mobula_store::{Departed, ObjectInfo, OwnerUsage, Table, Usage};
@@ -22,26 +23,8 @@ pub struct MemoryReport {
     pub node: String,
     /// Which life of it.
     pub incarnation: Incarnation,
-    /// The budget of its store.
-    pub capacity: ByteSize,
-    /// The most that was ever in use.
-    pub peak: ByteSize,
-    /// Values others count on.
-    pub primary: ByteSize,
-    /// Values fetched from elsewhere.
-    pub cached: ByteSize,
-    /// Values being written or restored.
-    pub creating: ByteSize,
-    /// Freed or evicted, but still being read.
-    pub lingering: ByteSize,
-    /// Of all these, what is pinned by tasks and gets.
-    pub pinned: ByteSize,
-    /// Of the primary ones, what is being written to disk.
-    pub spilling: ByteSize,
-    /// On disk only.
-    pub spilled: ByteSize,
-    /// Spill files.
-    pub files: usize,
+    /// Where the bytes of its store are.
+    pub usage: Usage,
     /// What the process on this node owns in any store, in id order.
     pub owned: Vec<Holding>,
     /// The bytes of each owner, in id order.
@@ -110,7 +93,6 @@ impl MemoryReport {
         holdings: Vec<Holding>,
         table: &Table,
     ) -> Self {
-        let usage: Usage = table.usage();
         let age = |at: Nanos| now.saturating_sub(at);
         let owner = |(owner, usage): (Incarnation, OwnerUsage)| OwnerMemory {
             owner,
@@ -138,26 +120,12 @@ impl MemoryReport {
         Self {
             node,
             incarnation,
-            capacity: usage.capacity,
-            peak: usage.peak,
-            primary: usage.sealed_primary,
-            cached: usage.sealed_cached,
-            creating: usage.creating,
-            lingering: usage.lingering,
-            pinned: usage.pinned,
-            spilling: usage.spilling,
-            spilled: usage.spilled,
-            files: usage.files,
+            usage: table.usage(),
             owned: holdings,
             owners: table.by_owner().into_iter().map(owner).collect(),
             objects: table.objects().map(object).collect(),
             departed: table.departures().map(departed).collect(),
         }
-    }
-
-    /// All bytes of memory in use.
-    pub fn used(&self) -> ByteSize {
-        self.primary + self.cached + self.creating + self.lingering
     }
 }
 
@@ -180,6 +148,26 @@ impl Context {
         self.ask(Question::Memory).await
     }
 
+    /// The memory of the node `at`; none if this process's node takes it for dead.
+    ///
+    /// # Errors
+    /// It does not answer, or the runtime is shut down.
+    pub async fn memory_of(&self, at: Incarnation) -> Result<Option<MemoryReport>, Error> {
+        if at == self.incarnation() {
+            return self.memory().await.map(Some);
+        }
+        let view = self.ask(Question::Cluster).await?;
+        let Some(node) = view.nodes.iter().find(|node| node.member.incarnation == at) else { return Ok(None) };
+        self.ask_memory(&node.member).await.map(Some)
+    }
+
+    async fn ask_memory(&self, member: &Member) -> Result<MemoryReport, Error> {
+        match member.incarnation == self.incarnation() {
+            true => self.memory().await,
+            false => remote(self.env(), &member.rpc).await.map_err(|why| unanswered(&member.name, "its memory", &why)),
+        }
+    }
+
     /// The memory of every living node, in name order; for a node that does not answer, why.
     ///
     /// # Errors
@@ -190,13 +178,7 @@ impl Context {
         // The head has no store.
         let members = view.nodes.iter().map(|node| &node.member);
         for member in members.filter(|member| member.incarnation.node != NodeId::HEAD) {
-            let report = match member.incarnation == self.incarnation() {
-                true => self.memory().await,
-                false => {
-                    remote(self.env(), &member.rpc).await.map_err(|why| unanswered(&member.name, "its memory", &why))
-                }
-            };
-            reports.push((member.name.clone(), report));
+            reports.push((member.name.clone(), self.ask_memory(member).await));
         }
         reports.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(reports)

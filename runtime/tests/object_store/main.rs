@@ -73,7 +73,7 @@ fn child_spills_and_restores() {
                 refs.push(context.put(&value(n, len)).await.unwrap());
             }
             let report = context.memory().await.unwrap();
-            assert!(report.spilled.0 >= 2 * store && report.peak.0 <= store, "{report:?}");
+            assert!(report.usage.spilled.0 >= 2 * store && report.usage.peak.0 <= store, "{report:?}");
             assert!(!bucket.files(folder).is_empty());
             for (n, object) in refs.iter().enumerate() {
                 assert_eq!(context.get(object).await.unwrap(), value(n as u8, len), "{folder} {n}");

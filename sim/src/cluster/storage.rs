@@ -5,7 +5,7 @@ use crate::fault::FaultError;
 use crate::world::World;
 use mobula_env::{DiskDamage, DiskFaults, SHARED};
 use mobula_protocol::{ByteSize, ObjectId};
-use mobula_runtime::{Context, Question, Usage};
+use mobula_runtime::{Context, Error, Question, Usage};
 
 #[cfg(not(madsim))]
 const NO_MESSAGE: &str = "the node is another process, and no message asks it for that";
@@ -38,15 +38,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// What is in a node's store; `None` if the node is gone.
+    /// What is in a node's store; `None` if the node is gone. In the real world it is asked by a message, as people ask it.
     ///
     /// # Errors
-    /// As [`Cluster::evict`].
+    /// No such node, or it does not answer.
     pub async fn usage(&self, node: &str) -> Result<Option<Usage>, FaultError> {
-        let Some(context) = self.context_of(node, || format!("look into the store of {node}"))? else {
-            return Ok(None);
+        self.known(&[node])?;
+        if let Some((_, context)) = self.contexts().into_iter().find(|(name, _)| name == node) {
+            return Ok(context.ask(Question::Ledger).await.ok().map(|ledger| ledger.usage));
+        }
+        let Ok(life) = self.0.lives.joined_as(node) else { return Ok(None) };
+        let asked = async {
+            let view = self.context().ask(Question::Cluster).await?;
+            let found = view.nodes.iter().find(|entry| entry.member.incarnation.to_string() == life);
+            match found {
+                Some(entry) => self.context().memory_of(entry.member.incarnation).await,
+                None => Ok(None),
+            }
         };
-        Ok(context.ask(Question::Ledger).await.ok().map(|ledger| ledger.usage))
+        let failed = |why: Error| FaultError::Os { verb: "look into", name: node.to_owned(), why: why.to_string() };
+        asked.await.map(|report| report.map(|report| report.usage)).map_err(failed)
     }
 
     /// Changes how the disk of a machine, or the [`SHARED`] one, behaves from now on.

@@ -3,6 +3,7 @@
 use super::{CopyKind, Departed, Departure, Entry, Memory, ObjectState, Table, order_of};
 use crate::spill::FileName;
 use mobula_protocol::{ByteSize, Nanos, ObjectId, OwnerId, Violation};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many departures are remembered.
@@ -10,7 +11,7 @@ const REMEMBERED: usize = 1_024;
 
 /// Where the bytes are. `sealed_primary + sealed_cached + creating + lingering` is what the arena has handed out; each
 /// object in memory is counted as rounded up to [`crate::ALIGN`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// The budget.
     pub capacity: ByteSize,
@@ -45,7 +46,7 @@ pub struct Usage {
 }
 
 /// How many copies left memory since the table began, by reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DepartedCounts {
     /// See [`Departure::Evicted`].
     pub evicted: u64,
