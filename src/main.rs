@@ -8,6 +8,7 @@ mod calibrate;
 mod check;
 #[cfg(not(madsim))]
 mod compare;
+mod digests;
 #[cfg(not(madsim))]
 mod jobs;
 #[cfg(not(madsim))]
@@ -63,10 +64,12 @@ enum What {
     ///
     /// Exit codes: 0 all lines are equal, 4 they are not, 2 there is nothing to compare.
     Check(check::CheckArgs),
+    /// Play scenarios in one world and write what they answer into its column of a table of all worlds.
+    Digests(digests::DigestsArgs),
     /// Be the head of a cluster. Prints the address that nodes join.
     Head(HeadArgs),
     /// Be a node of a cluster.
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
     /// List the jobs of a running cluster and what became of them, or print the log of one.
     #[cfg(not(madsim))]
     Jobs(jobs::JobsArgs),
@@ -175,6 +178,7 @@ fn main() -> ExitCode {
         #[cfg(not(madsim))]
         What::Compare(args) => compare::compare(&args),
         What::Check(args) => check::check(&args),
+        What::Digests(args) => digests::digests(&args),
         What::Replay(args) => replay::replay(&args),
         What::Shrink(args) => shrink::shrink(&args),
         What::Mutants(args) => mutants::mutants(&args),

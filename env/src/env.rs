@@ -352,11 +352,26 @@ impl Env {
         self.0.record.bytes_moved(bytes.0).await;
     }
 
-    /// Appends a line to the event log: number, model nanoseconds, node, `kind`, `detail`.
+    /// Appends a line to the event log: number, nanoseconds, node, `kind`, `detail`. The time is the model's; in the real
+    /// world that of the system's clock since 1970, so that the logs of several processes can be laid side by side.
     ///
     /// No addresses, thread ids or wall times in `detail`: equal runs must give equal lines.
     pub fn emit(&self, kind: &'static str, detail: fmt::Arguments<'_>) {
-        self.0.record.emit(self.now(), &self.0.node, kind, detail);
+        self.emit_as(&self.0.node, kind, detail);
+    }
+
+    /// [`Env::emit`] in the name of another node, as `world` for what a harness does.
+    pub fn emit_as(&self, node: &str, kind: &'static str, detail: fmt::Arguments<'_>) {
+        let at = match self.world() {
+            WorldKind::Real => self.place().wall(),
+            _ => self.now(),
+        };
+        self.0.record.emit(at, node, kind, detail);
+    }
+
+    /// Whether anybody keeps the event log: lines that cost something to make need not be made else.
+    pub fn is_logged(&self) -> bool {
+        self.0.record.is_kept()
     }
 
     /// Sends the log lines of a real node to `sink`; the first sink stays. In simulation it sees the world's lines.

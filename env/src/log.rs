@@ -79,11 +79,16 @@ impl Record {
         let _ = self.sink.set(sink);
     }
 
+    /// Whether lines go anywhere.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.hashed || self.sink.get().is_some()
+    }
+
     pub(crate) fn emit(&self, now: Nanos, node: &str, kind: &'static str, detail: fmt::Arguments<'_>) {
-        let sink = self.sink.get();
-        if !self.hashed && sink.is_none() {
+        if !self.is_kept() {
             return;
         }
+        let sink = self.sink.get();
         self.append(now, node, kind, detail, sink);
         // Last: whoever waits for a number of lines finds this one there.
         self.probe(kind);

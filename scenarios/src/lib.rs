@@ -18,4 +18,4 @@ pub mod search;
 pub mod tasks;
 pub mod value;
 
-pub use run::{Failure, Options, Outcome, Report, exit_code, run_file, run_path};
+pub use run::{Failure, Options, Outcome, Report, exit_code, files, run_file, run_path};

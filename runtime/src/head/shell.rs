@@ -67,7 +67,7 @@ impl Head {
         let service = Arc::new(Service { cluster, inbox: inbox.clone() });
         let server = env.rpc_serve(settings.port, service).await.map_err(|why| StartError::port(settings.port, why))?;
         let address = server.address();
-        let logging = env.world() != WorldKind::Real;
+        let logging = env.is_logged();
         let core = match core {
             Some(core) => core,
             None => {

@@ -103,7 +103,7 @@ impl Node {
             lineage: settings.lineage,
             policy: settings.policy,
             head_grace: settings.head_grace,
-            logging: env.world() != WorldKind::Real,
+            logging: env.is_logged(),
             cancels,
             credits,
             seed: env.rng("schedule").next_u64(),

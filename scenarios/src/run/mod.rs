@@ -138,7 +138,14 @@ fn refuse(path: &Path, options: &Options, message: String) -> Report {
     report
 }
 
-/// The `*.toml` files of a directory and of those below it, sorted.
+/// This file, or the `*.toml` files of this directory and of those below it, sorted.
+///
+/// # Errors
+/// The system's, as when there is nothing of this name.
+pub fn files(path: &Path) -> std::io::Result<Vec<PathBuf>> {
+    if path.is_dir() { scenario_files(path) } else { path.metadata().map(|_| vec![path.to_owned()]) }
+}
+
 fn scenario_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {

@@ -3,6 +3,7 @@
 use mobula_env::RpcFault;
 use mobula_protocol::{Amount, ByteSize, Labels, Nanos, Resources};
 use mobula_runtime::{HeadSettings, MemoryPolicy, NodeSettings, SharedPolicy};
+use std::path::PathBuf;
 
 /// Flags of `PROGRAM head`.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
@@ -22,6 +23,9 @@ pub struct HeadArgs {
     /// Directory of its log. With it the head can be restarted, at the same port, and its cluster does not notice.
     #[arg(long, value_name = "DIR")]
     pub log: Option<String>,
+    /// Append what happens here to this file, an event a line; costs a write each.
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<PathBuf>,
     /// A fault of this process's calls, as in kind=in_flight,method=View,nth=2,count=1; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub rpc_fault: Vec<RpcFault>,
@@ -91,6 +95,9 @@ pub struct NodeArgs {
     /// Port to listen on; 0 takes any free one.
     #[arg(long, default_value_t = 0)]
     pub port: u16,
+    /// Append what happens here to this file, an event a line; costs a write each.
+    #[arg(long, value_name = "FILE")]
+    pub event_log: Option<PathBuf>,
     /// A fault of this process's calls, as in kind=in_flight,method=PushTask,nth=2,count=1; may be repeated.
     #[arg(long, value_name = "FAULT")]
     pub rpc_fault: Vec<RpcFault>,

@@ -10,8 +10,12 @@ use super::{HeadArgs, NodeArgs};
 use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
 use mobula_runtime::{Head, Node, StartError};
+use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How often a process looks whether one of its tasks panicked.
 const LOOK: Nanos = Nanos::millis(200);
@@ -31,6 +35,14 @@ pub enum ChildError {
     /// A task of the runtime panicked: a bug, after which nothing it says can be trusted.
     #[error("a task panicked: {0}")]
     Panic(String),
+    /// The file for its events cannot be opened.
+    #[error("cannot write events to {}: {why}", .file.display())]
+    EventLog {
+        /// Which file.
+        file: PathBuf,
+        /// What the system says.
+        why: std::io::Error,
+    },
     /// Nobody reads what it says.
     #[error("cannot write to standard output: {0}")]
     Output(std::io::Error),
@@ -46,7 +58,9 @@ pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
         exit_with_stdin()?;
     }
     inject(&real, &args.rpc_fault);
+    log_to(&real, args.event_log.as_deref())?;
     let head = real.block_on(Head::start(&real.env, args.settings()))?;
+    real.env.emit("up", format_args!("{}", head.address()));
     say(&format!("mobula head listening on {}", head.address()))?;
     watch(&real, async { Err(ChildError::HeadStopped(head.stopped().await)) })
 }
@@ -61,7 +75,9 @@ pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
         exit_with_stdin()?;
     }
     inject(&real, &args.rpc_fault);
+    log_to(&real, args.event_log.as_deref())?;
     let node = real.block_on(Node::join(&real.env, &args.join, args.settings()))?;
+    real.env.emit("joined", format_args!("{}", node.context().incarnation()));
     say(&format!("mobula node {} joined {} as {}", args.name, args.join, node.context().incarnation()))?;
     watch(&real, async { Err(ChildError::Stopped(args.name.clone(), node.stopped().await)) })
 }
@@ -74,6 +90,24 @@ fn real(name: &str) -> Result<RealNode, ChildError> {
 
 fn inject(real: &RealNode, faults: &[RpcFault]) {
     faults.iter().for_each(|fault| real.env.inject_rpc_fault(fault.clone()));
+}
+
+/// The event log goes to the end of this file, each line with a write of its own: a process that is killed has written all
+/// that it did.
+fn log_to(real: &RealNode, file: Option<&Path>) -> Result<(), ChildError> {
+    let Some(path) = file else { return Ok(()) };
+    let failed = |why| ChildError::EventLog { file: path.to_owned(), why };
+    let file = File::options().create(true).append(true).open(path).map_err(failed)?;
+    let (path, failed) = (path.to_owned(), AtomicBool::new(false));
+    real.env.log_to(Arc::new(move |line| {
+        let written = (&file).write_all(format!("{line}\n").as_bytes());
+        if let Err(why) = written
+            && !failed.swap(true, Ordering::Relaxed)
+        {
+            eprintln!("{}: {why}; events are missing there from now on", path.display());
+        }
+    }));
+    Ok(())
 }
 
 /// Waits for `end`, and looks for panics meanwhile.

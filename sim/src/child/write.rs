@@ -13,6 +13,7 @@ impl HeadArgs {
             health_timeout: Some(settings.health_timeout),
             policy: Some(settings.policy.clone()),
             log: None,
+            event_log: None,
             rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
@@ -26,6 +27,7 @@ impl HeadArgs {
         line.option("health-timeout", self.health_timeout.map(nanos));
         line.option("policy", self.policy.as_ref());
         line.option("log", self.log.as_ref());
+        line.option("event-log", self.event_log.as_ref().map(|file| file.display()));
         self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0
@@ -55,6 +57,7 @@ impl NodeArgs {
             relay_from: Some(settings.relay_from),
             head_grace: Some(settings.head_grace),
             port: 0,
+            event_log: None,
             rpc_fault: Vec::new(),
             exit_with_stdin: true,
         }
@@ -81,6 +84,7 @@ impl NodeArgs {
         line.option("relay-from", self.relay_from.map(|bytes| bytes.0));
         line.option("head-grace", self.head_grace.map(nanos));
         line.flag("port", self.port);
+        line.option("event-log", self.event_log.as_ref().map(|file| file.display()));
         self.rpc_fault.iter().for_each(|fault| line.flag("rpc-fault", fault));
         line.switch("exit-with-stdin", self.exit_with_stdin);
         line.0

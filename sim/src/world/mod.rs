@@ -1,5 +1,7 @@
 //! The worlds behind a [`Cluster`](crate::Cluster), and what is known about the lives of its nodes.
 
+#[cfg(not(madsim))]
+mod events;
 mod lives;
 #[cfg(not(madsim))]
 mod process;
@@ -85,7 +87,7 @@ impl World {
         match self {
             Self::Simulated(simulated) => simulated.sim.power_off(node).await,
             #[cfg(not(madsim))]
-            Self::Real(real) => return real.stop(node, "power off"),
+            Self::Real(real) => return real.stop(node, "power_off"),
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 //! A cluster of processes on this machine, connected by sockets on loopback. The driver is this process.
 
-use super::World;
 use super::lives::{Life, Lives};
 use super::process::Process;
+use super::{World, events};
+use crate::check::history::Watch;
 use crate::child::{HeadArgs, NodeArgs};
 use crate::cluster::{Cluster, Parts, Skipped};
 use crate::fault::FaultError;
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, HEAD_LOG, LinkSpec, NodeSpec};
+use crate::trace::Event;
 use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
 use mobula_runtime::Node;
@@ -34,6 +36,8 @@ pub(crate) struct Real {
     rpc_faults: Vec<RpcFault>,
     lives: Lives,
     processes: Processes,
+    /// This process, where the log of events is kept.
+    log: Option<Env>,
 }
 
 /// The running children, by node. The run owns them all and takes them down at its end.
@@ -93,15 +97,27 @@ where
         lock(&skipped).push("link: skipped, the real world has the network it has".to_owned());
     }
     let from = real.env.now();
-    let started = start(&real, spec, options, processes, logs.path(), skipped.clone());
+    let started = start(&real, spec, options, processes.clone(), logs.path(), skipped.clone());
     let outcome = started.and_then(|cluster| drive(&real, options.max_time, driver(cluster)));
-    let lines = std::mem::take(&mut *lock(&lines));
+    let virtual_time = real.env.now().saturating_sub(from);
+    processes.lock().clear();
+    let own = std::mem::take(&mut *lock(&lines)).iter().filter_map(|line| Event::parse(line)).collect();
+    let lines = match events::read(logs.path()) {
+        Ok(mut all) => {
+            all.push(own);
+            events::merge(all)
+        }
+        Err(why) => return os(why),
+    };
+    let watch = Watch::default();
+    lines.iter().for_each(|line| watch.line(line));
     let skipped_faults = std::mem::take(&mut *lock(&skipped));
     RunReport {
         outcome,
         events: lines.len() as u64,
         lines,
-        virtual_time: real.env.now().saturating_sub(from),
+        virtual_time,
+        broken: watch.broken(),
         probes: real.probes(),
         skipped_faults,
         ..RunReport::failed(RunFailure::Stuck { at: Nanos::ZERO })
@@ -140,12 +156,11 @@ fn start(
         None => std::env::current_exe().map_err(|why| failed(format!("which program is this? {why}")))?,
     };
     let rpc_faults: Vec<RpcFault> = options.rpc_faults.iter().filter(|fault| fault.to.is_none()).cloned().collect();
-    let of_head = of(&rpc_faults, HEAD);
-    let head = start_head(&program, &settings, 0, of_head, &processes, logs).map_err(failed)?;
-    let lives = Lives::default();
-    lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
-    let logs = logs.to_owned();
-    let real = Real { program, head, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes };
+    let (lives, head, logs) = (Lives::default(), String::new(), logs.to_owned());
+    let log = options.trace.then(|| driver.env.clone());
+    let mut real =
+        Real { program, head, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes, log };
+    real.head = real.start_head(0).map_err(failed)?;
     for node in &nodes {
         real.start(node)?;
     }
@@ -159,34 +174,48 @@ fn start(
     })
 }
 
-/// Starts the head's process and returns where it listens.
-fn start_head(
-    program: &Path,
-    settings: &ClusterSettings,
-    port: u16,
-    faults: Vec<RpcFault>,
-    to: &Processes,
-    logs: &Path,
-) -> Result<String, String> {
-    let (say, said) = mpsc::channel();
-    let log = settings.head_log.then(|| logs.join(HEAD_LOG).to_string_lossy().into_owned());
-    let args = HeadArgs { port, log, rpc_fault: faults, ..HeadArgs::of(settings) }.to_args();
-    let process = Process::start(program, &args, logs.join("head.log"), move |line| {
-        // Nobody listens any more if the head took too long.
-        let _ = say.send(line);
-    });
-    to.lock().insert(HEAD.to_owned(), process.map_err(|why| why.to_string())?);
-    let line = said.recv_timeout(HEAD_STARTS).map_err(|_| format!("head: silent for {HEAD_STARTS:?}"))??;
-    match line.strip_prefix("mobula head listening on ") {
-        Some(address) => Ok(address.trim().to_owned()),
-        None => Err(format!("{} head said `{line}`, not where it listens", program.display())),
-    }
-}
-
 impl Real {
+    /// Says in the log of events what is done to the processes.
+    fn note(&self, kind: &'static str, detail: &str) {
+        if let Some(driver) = &self.log {
+            driver.emit_as("world", kind, format_args!("{detail}"));
+        }
+    }
+
+    fn events_of(&self, node: &str) -> Option<PathBuf> {
+        self.log.is_some().then(|| events::file(&self.logs, node))
+    }
+
+    /// Starts the head's process and returns where it listens.
+    fn start_head(&self, port: u16) -> Result<String, String> {
+        let (say, said) = mpsc::channel();
+        let log = self.settings.head_log.then(|| self.logs.join(HEAD_LOG).to_string_lossy().into_owned());
+        let (rpc_fault, event_log) = (of(&self.rpc_faults, HEAD), self.events_of(HEAD));
+        let args = HeadArgs { port, log, rpc_fault, event_log, ..HeadArgs::of(&self.settings) }.to_args();
+        let process = Process::start(&self.program, &args, self.logs.join("head.log"), move |line| {
+            // Nobody listens any more if the head took too long.
+            let _ = say.send(line);
+        });
+        self.processes.lock().insert(HEAD.to_owned(), process.map_err(|why| why.to_string())?);
+        let line = said.recv_timeout(HEAD_STARTS).map_err(|_| format!("head: silent for {HEAD_STARTS:?}"))??;
+        match line.strip_prefix("mobula head listening on ") {
+            Some(address) => {
+                self.lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
+                Ok(address.trim().to_owned())
+            }
+            None => Err(format!("{} head said `{line}`, not where it listens", self.program.display())),
+        }
+    }
+
     pub(crate) fn start(&self, spec: &NodeSpec) -> Result<(), FaultError> {
+        self.note("start", &format!("{} cores={}", spec.name, spec.cores()));
+        self.start_life(spec)
+    }
+
+    fn start_life(&self, spec: &NodeSpec) -> Result<(), FaultError> {
         let args = NodeArgs::of(spec, &self.settings, &self.head);
-        let args = NodeArgs { rpc_fault: of(&self.rpc_faults, &spec.name), ..args }.to_args();
+        let (rpc_fault, event_log) = (of(&self.rpc_faults, &spec.name), self.events_of(&spec.name));
+        let args = NodeArgs { rpc_fault, event_log, ..args }.to_args();
         let (lives, name) = (self.lives.clone(), spec.name.clone());
         let log = self.logs.join(format!("{name}.log"));
         let process = Process::start(&self.program, &args, log, move |said| {
@@ -209,20 +238,18 @@ impl Real {
         // Dropping a process kills it.
         let before = self.processes.lock().remove(&spec.name);
         drop(before);
-        self.start(spec)
+        self.note("restart", &spec.name);
+        self.start_life(spec)
     }
 
     /// Where the nodes know it to be.
     pub(crate) fn restart_head(&self) -> Result<(), FaultError> {
         let before = self.processes.lock().remove(HEAD);
         drop(before);
+        self.note("restart", HEAD);
         let port = self.head.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0);
-        let faults = of(&self.rpc_faults, HEAD);
-        let started = start_head(&self.program, &self.settings, port, faults, &self.processes, &self.logs);
         let failed = |why| FaultError::Os { verb: "restart", name: HEAD.to_owned(), why };
-        started.map_err(failed)?;
-        self.lives.set(HEAD, Life::Joined { incarnation: HEAD.to_owned(), context: None });
-        Ok(())
+        self.start_head(port).map(drop).map_err(failed)
     }
 
     pub(crate) fn wipe_head(&self) -> Result<(), FaultError> {
@@ -237,17 +264,21 @@ impl Real {
     }
 
     pub(crate) fn kill(&self, node: &str) -> Result<(), FaultError> {
-        match self.processes.lock().remove(node) {
-            Some(mut process) => process.kill().map_err(os("kill", node)),
-            None => Ok(()),
-        }
+        let process = self.processes.lock().remove(node);
+        process.map_or(Ok(()), |mut process| process.kill()).map_err(os("kill", node))?;
+        // What it still did before it was gone has its place before this.
+        self.note("kill", node);
+        Ok(())
     }
 
     pub(crate) fn stop(&self, node: &str, verb: &'static str) -> Result<(), FaultError> {
-        self.with(node, verb, Process::stop)
+        self.with(node, verb, Process::stop)?;
+        self.note(verb, node);
+        Ok(())
     }
 
     pub(crate) fn resume(&self, node: &str) -> Result<(), FaultError> {
+        self.note("resume", node);
         self.with(node, "resume", Process::resume)
     }
 

@@ -32,14 +32,15 @@ fn the_child_reads_what_the_parent_writes() {
         policy: "packed".parse().expect("a policy"),
         ..ClusterSettings::default()
     };
-    let head = HeadArgs::of(&settings);
+    let event_log = Some("/tmp/a b.events".into());
+    let head = HeadArgs { event_log: event_log.clone(), ..HeadArgs::of(&settings) };
     assert_eq!(parse(&head.to_args()), Ok(Program::Head(head.clone())));
     assert_eq!(head.settings().members.health_period, settings.health_period);
 
     let mut spec = NodeSpec::new("A", 2).store(ByteSize(123_456_789)).memory(ByteSize(987_654_321));
     spec.resources = spec.resources.with("ssd", Amount(12_345));
     spec.labels = [("zone".to_owned(), "--a = b".to_owned())].into();
-    let node = NodeArgs::of(&spec, &settings, "127.0.0.1:4711");
+    let node = NodeArgs { event_log, ..NodeArgs::of(&spec, &settings, "127.0.0.1:4711") };
     assert_eq!(parse(&node.to_args()), Ok(Program::Node(Box::new(node.clone()))));
     let read = node.settings();
     assert_eq!((read.resources, read.labels, read.store), (spec.resources.clone(), spec.labels.clone(), spec.store));
