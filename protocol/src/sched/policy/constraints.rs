@@ -30,7 +30,9 @@ pub(super) fn feasible<'a>(request: &Request<'a>) -> Result<Vec<&'a NodeView>, D
     if fitting.is_empty() {
         return Err(Decision::Infeasible(too_small(&request.class.resources, &placed)));
     }
-    Ok(fitting)
+    // A node that has nothing to give is a driver's, and goes with its program: a last resort for what needs nothing.
+    let lasting: Vec<_> = fitting.iter().copied().filter(|node| !node.member.total.is_empty()).collect();
+    Ok(if lasting.is_empty() { fitting } else { lasting })
 }
 
 /// Whether `member` satisfies the placement of `class` as far as it is hard. Says nothing about resources.

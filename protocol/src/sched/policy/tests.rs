@@ -70,6 +70,18 @@ fn hybrid_follows_the_bytes_to_a_node_with_room() {
 }
 
 #[test]
+fn what_needs_nothing_goes_to_a_driver_only_if_there_is_nobody_else() {
+    let free = class(Resources::none(), Placement::Any);
+    let home = With { home: Some(NodeId(1)), ..With::default() };
+    for policy in [&Hybrid as &dyn Policy, &Spread, &Packed] {
+        assert_eq!(home.pick(policy, &cpus(&[(0, 0), (8, 0)]), &free), at(2), "full, but not for this");
+        assert_eq!(home.pick(policy, &cpus(&[(0, 0)]), &free), at(1));
+    }
+    let named = class(Resources::none(), Placement::Node { name: "N1".into(), soft: false });
+    assert_eq!(home.pick(&Hybrid, &cpus(&[(0, 0), (8, 8)]), &named), at(1), "unless it is asked for by name");
+}
+
+#[test]
 fn gpu_nodes_are_kept_for_gpu_work() {
     let mut view = cpus(&[(8, 8), (8, 2)]);
     let gpu = Resources::cpus(8).with("gpu", Amount::whole(1));
