@@ -6,9 +6,9 @@
 use super::{Draw, Plan};
 
 /// The kinds of work. New ones come last: a seed's draws go by number.
-pub(super) const WORK: [fn(&mut Draw, &mut Plan, u64); 16] = [
+pub(super) const WORK: [fn(&mut Draw, &mut Plan, u64); 21] = [
     map, chain, borrowed, lent, tree, nested, crashes, flaky, dropped, fan, expected, inside, held, exactly, sleepers,
-    items,
+    items, evicted, crowded, cancelled, grouped, kept,
 ];
 
 /// How the argument of one of `count` submissions names its own object.
@@ -259,4 +259,89 @@ fn items(draw: &mut Draw, plan: &mut Plan, k: u64) {
     ));
     plan.work.push(format!("{{ next = \"g{k}\", as = \"g{k}x\", count = {items}, timeout = \"30s\" }}"));
     plan.gets.push(format!("g{k}x"));
+}
+
+/// A value whose copies leave memory under those who count on them.
+fn evicted(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let bytes = draw.of(&["200KB", "2MB"]);
+    plan.work.push(format!(
+        "{{ submit = \"produce\", as = \"v{k}x\", bytes = \"{bytes}\", seed = {k}, prefer = \"A\", max_retries = 20 }}"
+    ));
+    if draw.chance(0.7) {
+        plan.work.push(format!("{{ wait = \"v{k}x\" }}"));
+    }
+    for name in ["y", "z"] {
+        let (count, place) = (draw.number(1, 4), draw.of(&["", ", prefer = \"A\"", ", prefer = \"B\""]));
+        plan.work.push(format!(
+            "{{ submit = \"consume\", args = [\"$v{k}x\"], as = \"v{k}{name}\", count = {count}, max_retries = 20{place} }}"
+        ));
+        for _ in 0..draw.number(1, 3) {
+            let (time, node, force) = (draw.number(0, 100), draw.of(&["A", "B", "driver"]), draw.chance(0.5));
+            plan.work.push(format!("{{ sleep = \"{time}ms\" }}"));
+            plan.work.push(format!("{{ evict = \"v{k}x\", node = \"{node}\", force = {force} }}"));
+        }
+        plan.gets.push(format!("v{k}{name}"));
+    }
+}
+
+/// More than the stores hold: what is made on one node and read on another, each value twice.
+fn crowded(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (count, bytes) = (draw.number(4, 12), draw.of(&["1MB", "2MB", "3MB"]));
+    let (made, time) = produced(draw);
+    plan.work.push(format!(
+        "{{ submit = \"{made}\", as = \"o{k}x\", bytes = \"{bytes}\", seed = {k}, count = {count}, prefer = \"A\", max_retries = 20{time} }}"
+    ));
+    for name in ["y", "z"] {
+        let place = draw.of(&["", ", prefer = \"B\"", ", strategy = \"spread\""]);
+        plan.work.push(format!(
+            "{{ submit = \"consume\", args = [\"$o{k}x[i]\"], as = \"o{k}{name}\", count = {count}, max_retries = 20{place} }}"
+        ));
+        plan.gets.push(format!("o{k}{name}"));
+    }
+    if draw.chance(0.4) {
+        plan.work.push(format!("{{ release = \"o{k}x\" }}"));
+    }
+}
+
+/// Work that is called off, queued or running, with whatever it submitted.
+fn cancelled(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (count, time) = (draw.number(1, 6), draw.number(10, 900));
+    plan.work.push(match draw.chance(0.5) {
+        true => format!(
+            "{{ submit = \"produce_slowly\", as = \"q{k}x\", bytes = \"1KB\", time = \"{time}ms\", count = {count}, max_retries = 20 }}"
+        ),
+        false => format!(
+            "{{ submit = \"sleep_tree\", as = \"q{k}x\", depth = 1, fanout = {count}, time = \"{time}ms\", max_retries = 20, \
+             retry_exceptions = 20 }}"
+        ),
+    });
+    plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(0, 500)));
+    plan.work.push(format!("{{ cancel = \"q{k}x\" }}, {{ release = \"q{k}x\" }}"));
+}
+
+/// Tasks in places that were set aside together. They are given back at once: others may be bound to those nodes.
+fn grouped(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (bundles, count) = (draw.number(1, 2), draw.number(1, 4));
+    let strategy = draw.of(&["pack", "spread"]);
+    let bundle = ["{ cpus = 0.5 }"].repeat(bundles as usize).join(", ");
+    plan.work.push(format!("{{ group = \"p{k}\", bundles = [{bundle}], strategy = \"{strategy}\" }}"));
+    plan.work.push(format!(
+        "{{ submit = \"sleep\", as = \"p{k}x\", time = \"{}ms\", group = \"p{k}\", cpus = 0.5, count = {count}, max_retries = 20 }}",
+        draw.number(1, 400)
+    ));
+    plan.work.push(format!("{{ get = \"p{k}x\", expect = \"ok\" }}, {{ release = \"p{k}\" }}"));
+}
+
+/// Values that outlive the loss of a node without being made again, and some also all nodes.
+fn kept(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (bytes, persisted) = (draw.of(&["1KB", "300KB", "1MB"]), draw.chance(0.5));
+    let durable = if persisted { "persisted = true" } else { "replicas = 2" };
+    plan.work.push(format!(
+        "{{ submit = \"produce\", as = \"r{k}x\", bytes = \"{bytes}\", seed = {k}, prefer = \"A\", {durable}, max_retries = 20 }}"
+    ));
+    plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(1, 900)));
+    plan.work.push(format!(
+        "{{ submit = \"consume\", args = [\"$r{k}x\"], as = \"r{k}y\", prefer = \"B\", max_retries = 20 }}"
+    ));
+    plan.gets.extend([format!("r{k}x"), format!("r{k}y")]);
 }
