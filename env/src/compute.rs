@@ -85,16 +85,38 @@ impl Queue {
 
     /// Puts `cost` on the server that is free first; returns when it is done. Ties go to the lowest server.
     pub(crate) fn reserve(&mut self, now: Nanos, cost: Nanos) -> Nanos {
+        self.occupy(now, cost).until
+    }
+
+    /// The same, such that what is not needed can be given back.
+    pub(crate) fn occupy(&mut self, now: Nanos, cost: Nanos) -> Occupied {
         let mut first = 0;
         for (server, free) in self.free_at.iter().enumerate() {
             if *free < self.free_at[first] {
                 first = server;
             }
         }
-        let done = self.free_at[first].max(now) + cost;
-        self.free_at[first] = done;
-        done
+        let from = self.free_at[first].max(now);
+        self.free_at[first] = from + cost;
+        Occupied { server: first, from, until: from + cost }
     }
+
+    /// At `now` it is known that the rest of it is not needed. What was put behind it stays where it is: somebody counts on
+    /// that already.
+    pub(crate) fn give_back(&mut self, now: Nanos, occupied: &Occupied) {
+        let free = &mut self.free_at[occupied.server];
+        if *free == occupied.until {
+            *free = now.clamp(occupied.from, occupied.until);
+        }
+    }
+}
+
+/// A stretch of a server's time.
+#[derive(Debug)]
+pub(crate) struct Occupied {
+    server: usize,
+    from: Nanos,
+    pub(crate) until: Nanos,
 }
 
 /// The queues of one life of a node, or of a host that several share.

@@ -282,12 +282,22 @@ impl Env {
         }
     }
 
-    /// What this node's process has in memory for itself alone, without memory that it shares with others, such as an object
-    /// store's, and without files. None in simulation, where all nodes are one process, and where it cannot be told.
+    /// Waits until a core of this simulated node has been busy for what was `charged`. If this is given up before, the core
+    /// is free then.
+    pub(crate) async fn occupy_core(&self, charged: Nanos) {
+        if let Place::Simulated(sim) = self.place() {
+            let time = sim.occupy_core(charged);
+            self.wait_for(time.until).await;
+            time.used();
+        }
+    }
+
+    /// What this node's process and its worker processes have in memory for themselves alone, without memory that is
+    /// shared, such as an object store's, and without files. None in simulation, where all nodes are one process, and where it cannot be told.
     pub fn resident(&self) -> Option<ByteSize> {
         match self.place() {
             #[cfg(not(madsim))]
-            Place::Real(_) => crate::memory::resident(),
+            Place::Real(real) => real.resident(),
             Place::Simulated(_) => None,
         }
     }

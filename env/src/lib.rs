@@ -1,5 +1,5 @@
-//! The one seam between Mobula and the world: clock, spawn, randomness, network, sockets of one host, rpc and its
-//! faults, disk, files outside the cluster, compute.
+//! The one seam between Mobula and the world: clock, spawn, randomness, network, sockets and processes of one
+//! host, rpc and its faults, disk, files outside the cluster, compute.
 //!
 //! [`Env`] is a concrete, cloneable handle over a closed set of worlds. One `Env` is one life of one node: a restarted
 //! node gets a new one. The code above it is the same in all worlds and cannot tell them apart except by
@@ -15,6 +15,7 @@
 //! | [`Env::resident`] | of the process | unknown | unknown |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
 //! | `Env::serve_local` | a Unix socket | unsupported | - |
+//! | [`Env::start_process`] | this program, once more | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::files`] | real files | real files, time charged | real files, time charged |
 //!
 //! # Guarantees
@@ -60,6 +61,7 @@ mod log;
 #[cfg(not(madsim))]
 mod memory;
 mod net;
+pub mod process;
 mod rng;
 mod rpc;
 mod sim;

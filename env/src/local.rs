@@ -15,7 +15,7 @@ use rustix::net::{
 };
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +26,8 @@ mod tests;
 
 /// The longest message, in bytes.
 pub const MESSAGE: usize = 4096;
+/// Descriptors that can be passed at once.
+const PASSED: usize = 2;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
@@ -124,7 +126,7 @@ fn serve(socket: &OwnedFd, service: &LocalService) {
     let ours = rustix::process::geteuid();
     let same_user = rustix::net::sockopt::socket_peercred(socket).is_ok_and(|peer| peer.uid == ours);
     let Some(mut welcome) = same_user.then(|| service().ok()).flatten() else { return };
-    if send_with(socket, &welcome.greeting, &welcome.descriptor).is_err() {
+    if send_with(socket.as_fd(), &welcome.greeting, &[welcome.descriptor.as_fd()]).is_err() {
         return;
     }
     let (mut message, mut reply) = (vec![0; MESSAGE], Vec::new());
@@ -146,14 +148,29 @@ fn send(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn send_with(socket: &OwnedFd, message: &[u8], descriptor: &OwnedFd) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// Sends a message and passes descriptors along, at most [`PASSED`].
+pub(crate) fn send_with(socket: BorrowedFd<'_>, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor.as_fd()];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    control.push(SendAncillaryMessage::ScmRights(descriptors));
     let parts = [IoSlice::new(message)];
     retry_on_intr(|| rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL))?;
     Ok(())
+}
+
+/// Receives a message, and the descriptors that were passed along.
+pub(crate) fn receive_with(socket: BorrowedFd<'_>, message: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(message)];
+    let received = retry_on_intr(|| rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    let mut descriptors = Vec::new();
+    for passed in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(passed) = passed {
+            descriptors.extend(passed);
+        }
+    }
+    Ok((received.bytes, descriptors))
 }
 
 /// A process's end of a connection. Calls of several threads take turns.
@@ -179,21 +196,13 @@ impl LocalClient {
         let socket = socket()?;
         retry_on_intr(|| rustix::net::connect(&socket, &SocketAddrUnix::new(path)?))?;
         let mut greeting = vec![0; MESSAGE];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut greeting)];
-        let received =
-            retry_on_intr(|| rustix::net::recvmsg(&socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC))?;
-        if received.bytes == 0 {
+        let (len, mut descriptors) = receive_with(socket.as_fd(), &mut greeting)?;
+        if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let descriptor = control.drain().find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        });
         let none = || io::Error::new(io::ErrorKind::InvalidData, "the greeting comes without a descriptor");
-        greeting.truncate(received.bytes);
-        Ok((Self { socket, turn: Mutex::new(()) }, greeting, descriptor.ok_or_else(none)?))
+        greeting.truncate(len);
+        Ok((Self { socket, turn: Mutex::new(()) }, greeting, descriptors.pop().ok_or_else(none)?))
     }
 
     /// Sends a message and waits for the reply to it, which replaces what is in `reply`.

@@ -8,6 +8,11 @@ pub(crate) fn resident() -> Option<ByteSize> {
     field(&read("/proc/self/status")?, "RssAnon")
 }
 
+/// The same of another process; none if it is gone.
+pub(crate) fn resident_of(process: u32) -> Option<ByteSize> {
+    field(&read(format!("/proc/{process}/status"))?, "RssAnon")
+}
+
 /// The memory of the machine, or less if this process's control group, or one around it, has less.
 pub(crate) fn machine() -> Option<ByteSize> {
     let all = field(&read("/proc/meminfo")?, "MemTotal")?;

@@ -2,9 +2,10 @@
 
 use crate::backend::Place;
 use crate::env::{Env, Life, WorldKind};
-use crate::log::Record;
+use crate::log::{Record, lock};
 use crate::net::{Listener, Stream};
-use mobula_protocol::Nanos;
+use crate::process::Residents;
+use mobula_protocol::{ByteSize, Nanos};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -104,6 +105,7 @@ impl Env {
                 bind: config.bind,
                 disk_dir: config.disk_dir,
                 net: config.net,
+                residents: Residents::default(),
             }),
         });
         Ok(RealNode { env, runtime: Some(runtime) })
@@ -150,6 +152,7 @@ pub(crate) struct RealPlace {
     bind: IpAddr,
     disk_dir: Option<PathBuf>,
     net: RealNet,
+    residents: Residents,
 }
 
 impl RealPlace {
@@ -195,6 +198,18 @@ impl RealPlace {
                 Ok(Stream::tcp(stream))
             }
         }
+    }
+
+    /// The worker processes of this node.
+    pub(crate) fn residents(&self) -> Residents {
+        self.residents.clone()
+    }
+
+    /// What this process and its worker processes have in memory for themselves; none if that cannot be told of this one.
+    pub(crate) fn resident(&self) -> Option<ByteSize> {
+        let workers: Vec<u32> = lock(&self.residents).iter().copied().collect();
+        let workers = workers.into_iter().filter_map(crate::memory::resident_of);
+        Some(workers.fold(crate::memory::resident()?, |sum, worker| ByteSize(sum.0 + worker.0)))
     }
 
     pub(crate) fn disk_dir(&self) -> Option<&PathBuf> {

@@ -16,6 +16,21 @@ fn an_idle_queue_starts_now_and_keeps_fractions() {
 }
 
 #[test]
+fn what_was_not_needed_is_free_unless_somebody_counts_on_it() {
+    let mut core = Queue::new(1);
+    let killed = core.occupy(Nanos(10), Nanos(100));
+    core.give_back(Nanos(30), &killed);
+    assert_eq!(core.reserve(Nanos(30), Nanos(5)), Nanos(35));
+    let killed = core.occupy(Nanos(35), Nanos(100));
+    assert_eq!(core.reserve(Nanos(40), Nanos(5)), Nanos(140));
+    core.give_back(Nanos(50), &killed);
+    assert_eq!(core.reserve(Nanos(50), Nanos(5)), Nanos(145), "it stands behind what was put there meanwhile");
+    let queued = core.occupy(Nanos(50), Nanos(100));
+    core.give_back(Nanos(60), &queued);
+    assert_eq!(core.reserve(Nanos(60), Nanos(5)), Nanos(150), "it had not begun, and gives back all of it");
+}
+
+#[test]
 fn service_time_is_rounded_up_and_never_overflows() {
     let costs = Costs { nic: ByteSize(3), disk_latency: Nanos(7), disk: ByteSize(1_000_000_000), ..Costs::default() };
     assert_eq!(costs.of(Resource::NicSend, ByteSize(1)), Nanos(333_333_334));

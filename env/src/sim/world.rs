@@ -2,7 +2,7 @@
 
 use super::{DRIVER, SimConfig};
 use crate::backend::{Place, simulator};
-use crate::compute::{Costs, Queues, Resource};
+use crate::compute::{Costs, Occupied, Queues, Resource};
 use crate::disk::FaultyDisk;
 use crate::env::{Env, Life};
 use crate::log::{Record, lock};
@@ -296,6 +296,12 @@ impl SimPlace {
         lock(&self.queues).cores.reserve(self.now(), charged + self.costs().task)
     }
 
+    /// The same, which frees the core when it is dropped before.
+    pub(crate) fn occupy_core(&self, charged: Nanos) -> CoreTime<'_> {
+        let occupied = lock(&self.queues).cores.occupy(self.now(), charged + self.costs().task);
+        CoreTime { place: self, until: occupied.until, occupied: Some(occupied) }
+    }
+
     pub(crate) fn reserve(&self, what: Resource, bytes: ByteSize) -> Nanos {
         lock(&self.queues).of(what).reserve(self.now(), self.costs().of(what, bytes))
     }
@@ -323,6 +329,29 @@ impl SimPlace {
             return Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("nobody listens on {address}")));
         }
         Ok(())
+    }
+}
+
+/// A stretch of time of one of a machine's cores, for a computation that can be ended before.
+pub(crate) struct CoreTime<'a> {
+    place: &'a SimPlace,
+    occupied: Option<Occupied>,
+    /// When it is over.
+    pub(crate) until: Nanos,
+}
+
+impl CoreTime<'_> {
+    /// It was used to its end. What is shorter than a tick is not waited for, and stays on the queue.
+    pub(crate) fn used(mut self) {
+        self.occupied = None;
+    }
+}
+
+impl Drop for CoreTime<'_> {
+    fn drop(&mut self) {
+        if let Some(occupied) = &self.occupied {
+            lock(&self.place.queues).cores.give_back(self.place.now(), occupied);
+        }
     }
 }
 
