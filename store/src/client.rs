@@ -12,6 +12,9 @@
 //!    | (ends, or is killed at any instruction)         | end of the connection: drops the Session, hence all Views
 //! ```
 //!
+//! A node that knows what the client is about to read (a worker process, its arguments) lends it without being asked, and
+//! says so by means of its own: [`Session::lend`], [`Client::borrow`]. The release is the same.
+//!
 //! This module has no socket: a [`Link`] carries the messages, and the node's shell feeds a [`Session`].
 //!
 //! # Guarantees
@@ -34,6 +37,7 @@ use crate::arena::Attached;
 use crate::{StoreError, View};
 use bytes::Bytes;
 use mobula_protocol::{Incarnation, ObjectId, TaskId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -117,7 +121,22 @@ impl Client {
         if greeting != HELLO {
             return Err(ClientError::Greeting { found: greeting.to_vec() });
         }
+        Self::attached(link, descriptor)
+    }
+
+    /// A client of a node that lends what it wants this process to read, without being asked: see [`Session::lend`].
+    ///
+    /// # Errors
+    /// [`ClientError::Store`] if the descriptor is not an arena's.
+    pub fn attached(link: Arc<dyn Link>, descriptor: &OwnedFd) -> Result<Self, ClientError> {
         Ok(Self { arena: Attached::map(descriptor)?, link })
+    }
+
+    /// The bytes that the node has lent; none if there are no such bytes in its arena. They stay as they are, and the
+    /// node's, until the last clone or slice of them is dropped. To be called once for each loan.
+    pub fn borrow(&self, loan: Loan) -> Option<Bytes> {
+        let pin = Pin { link: self.link.clone(), token: loan.token };
+        self.arena.bytes(loan.offset, loan.len, pin)
     }
 
     /// The bytes of a sealed object, where they lie, or `None` if the node does not have it now. They stay as they are
@@ -160,6 +179,17 @@ fn words<const N: usize>(bytes: &[u8]) -> Option<[u64; N]> {
     rest.is_empty().then(|| words.map(u64::from_le_bytes))
 }
 
+/// Bytes that a node has lent to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loan {
+    /// Under which the session holds them.
+    pub token: u64,
+    /// Where they are in the arena.
+    pub offset: u64,
+    /// How many.
+    pub len: u64,
+}
+
 /// The node's side of one connection: what the client holds. Dropping it releases all of that; see the module's
 /// documentation for when that is allowed.
 #[derive(Debug, Default)]
@@ -179,6 +209,24 @@ impl Session {
         self.held.len()
     }
 
+    /// Lends the client a view that it has not asked for, until it releases it.
+    pub fn lend(&mut self, view: View) -> Loan {
+        self.next += 1;
+        let loan = Loan { token: self.next, offset: view.offset(), len: view.len() as u64 };
+        self.held.insert(loan.token, view);
+        loan
+    }
+
+    /// The bytes of a loan, for a client in this very process, which has no mapping of its own; none if it was released.
+    pub fn lent(&self, loan: Loan) -> Option<Bytes> {
+        self.held.get(&loan.token).map(View::bytes)
+    }
+
+    /// What the client's release of this loan does.
+    pub fn release(&mut self, loan: Loan) {
+        self.held.remove(&loan.token);
+    }
+
     /// Answers one message; `find` looks an object up. The reply is empty if none is due.
     pub fn answer(&mut self, message: &[u8], find: impl FnOnce(ObjectId) -> Option<View>, reply: &mut Vec<u8>) {
         reply.clear();
@@ -191,9 +239,8 @@ impl Session {
                 match find(id) {
                     None => put(reply, ABSENT, [0; 3]),
                     Some(view) => {
-                        self.next += 1;
-                        put(reply, HERE, [self.next, view.offset(), view.len() as u64]);
-                        self.held.insert(self.next, view);
+                        let Loan { token, offset, len } = self.lend(view);
+                        put(reply, HERE, [token, offset, len]);
                     }
                 }
             }

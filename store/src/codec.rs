@@ -276,6 +276,18 @@ pub fn verify(bytes: &[u8]) -> Result<(), CodecError> {
     Ok(())
 }
 
+/// Takes a value apart again that somebody else has put together. Its buffers are slices of `bytes`, and are not verified.
+///
+/// # Errors
+/// Every [`CodecError`] about input that does not depend on a type.
+pub fn parts(bytes: &Bytes) -> Result<Encoded, CodecError> {
+    let layout = Layout::read(bytes)?;
+    let structure = bytes[layout.structure.clone()].to_vec();
+    structure::scan(&structure)?;
+    let buffers = layout.slots.iter().map(|slot| Rope(vec![bytes.slice(slot.range.clone())])).collect();
+    Ok(Encoded { structure, buffers, refs: layout.refs, len: bytes.len() })
+}
+
 #[expect(clippy::len_without_is_empty, reason = "never empty: there is always a header")]
 impl Encoded {
     /// How many bytes the value takes.

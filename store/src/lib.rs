@@ -9,7 +9,7 @@ mod sync;
 pub mod table;
 
 pub use arena::{ALIGN, Arena, Region, View};
-pub use client::{Client, ClientError, Session};
+pub use client::{Client, ClientError, Loan, Session};
 pub use error::StoreError;
 pub use spill::{MemoryPolicy, SpillSettings};
 pub use table::{

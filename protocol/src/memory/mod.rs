@@ -24,12 +24,13 @@
 //! of its owner, which has a budget ([`crate::Retries::memory`]). Measuring: that is the shell's.
 //!
 //! # Where we differ from Ray
-//! - Workers are threads and futures of their node's process. An asynchronous body is dropped at its next await. A
-//!   synchronous one cannot be stopped: its result is thrown away, its memory is back when it returns, and until then
-//!   its thread runs on; so does a computation that an asynchronous body handed to another thread, for whose end nobody
-//!   waits. (Ray kills a process.) So this cannot save a node from one function that allocates without
-//!   end.
-//! - There are no idle workers that hold memory, and actors are not chosen: what they know would be lost.
+//! - Only functions that ask for it run in a process, which is killed as Ray's are. Other workers are threads and futures
+//!   of their node's process. An asynchronous body is dropped at its next await. A synchronous one on a thread cannot be
+//!   stopped: its result is thrown away, its memory is back when it returns, and until then its thread runs on; so does a
+//!   computation that an asynchronous body handed to another thread, for whose end nobody waits. So this saves a node from
+//!   a function that allocates without end only if that has a process.
+//! - Idle worker processes are not ended for their memory, which is little; and actors are not chosen: what they know would
+//!   be lost.
 //! - Groups are by owning process, where Ray has the parent task: tasks that several tasks of one node submit are one
 //!   group.
 //! - Ray retries without limit, except that the last one of a group fails at once. Here the budget says how often.

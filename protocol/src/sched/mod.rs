@@ -19,6 +19,7 @@
 //! | [`Dispatch`] | `NormalTaskSubmitter` | pipelined pushes, leases end after a term, ids are counters |
 //! | [`Local`] | `ClusterLeaseManager`, `LocalLeaseManager` | fair over owners, bounded hops, exact amounts |
 //! | [`Groups`] | `GcsPlacementGroupManager` | owned by their creator, reserved and used, nothing to persist |
+//! | [`Pool`] | `WorkerPool` | only for the tasks that ask for a process |
 //! | [`Executor`] | `TaskReceiver`, `LeaseDependencyManager` | hands back what waits behind a blocked task |
 //!
 //! Guarantees over all, checked by `closed_loop_tests.rs`: a task whose class some living node can satisfy is
@@ -32,6 +33,7 @@ pub mod executor;
 pub mod group;
 pub mod local;
 pub mod policy;
+pub mod pool;
 mod types;
 
 pub use dispatch::{Dispatch, DispatchSettings};
@@ -40,4 +42,5 @@ pub use group::{Groups, Strategy};
 pub use local::{Local, MAX_HOPS};
 pub(crate) use policy::mix;
 pub use policy::{Candidate, Decision, Hybrid, Packed, Policy, Random, Request, SharedPolicy, Spread, UnknownPolicy};
+pub use pool::Pool;
 pub use types::Refusal;

@@ -93,6 +93,26 @@ fn a_connection_that_ends_releases_what_it_held_and_no_more() {
 }
 
 #[test]
+fn what_a_node_lends_is_the_clients_until_it_lets_go() {
+    let node = Node::new();
+    let client = node.connect(1);
+    node.put(5, 0xCD, 1000);
+    let view = node.table.lock().unwrap().get(Nanos::ZERO, object(5)).unwrap();
+    let loan = node.sessions.lock().unwrap().get_mut(&1).unwrap().lend(view);
+    assert!(node.table.lock().unwrap().delete(object(5)));
+    assert_eq!(node.sessions.lock().unwrap()[&1].lent(loan).unwrap(), [0xCD; 1000][..]);
+    let bytes = client.borrow(loan).unwrap();
+    let part = bytes.slice(10..20);
+    drop(bytes);
+    assert_eq!((&part[..], node.sessions.lock().unwrap()[&1].held()), (&[0xCD; 10][..], 1));
+    drop(part);
+    assert_eq!(node.sessions.lock().unwrap()[&1].held(), 0);
+    assert_eq!(node.table.lock().unwrap().arena().used(), ByteSize::ZERO);
+    assert!(client.borrow(Loan { offset: u64::MAX, ..loan }).is_none(), "outside of the arena");
+    assert!(node.sessions.lock().unwrap()[&1].lent(loan).is_none());
+}
+
+#[test]
 fn a_stranger_is_told_apart() {
     let node = Node::new();
     let link = || Arc::new(Wire { node: Arc::downgrade(&node), client: 1 });

@@ -85,7 +85,10 @@ proptest! {
         prop_assert_eq!(&back, &value);
         prop_assert_eq!(met, expected);
         // The same value always becomes the same bytes, from wherever its buffers come.
-        prop_assert_eq!(encode(&back).unwrap().to_bytes(), bytes);
+        prop_assert_eq!(encode(&back).unwrap().to_bytes(), bytes.clone());
+        let again = super::parts(&bytes).unwrap();
+        prop_assert_eq!((again.refs(), again.len()), (encoded.refs(), encoded.len()));
+        prop_assert_eq!(again.to_bytes(), bytes);
     }
 
     #[test]
