@@ -170,6 +170,8 @@ fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn main() -> ExitCode {
+    #[cfg(not(madsim))]
+    mobula_runtime::worker_main();
     match Command::parse().what {
         What::Run(args) => run(&args),
         What::Sweep(args) => sweep::sweep(&args),

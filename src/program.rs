@@ -4,7 +4,9 @@
 
 use clap::Parser;
 use futures_util::future::{Either, select};
-use mobula_runtime::{Context, Embedded, Env, Node, NodeSettings, RealConfig, Resources, Result, StartError};
+use mobula_runtime::{
+    Context, Embedded, Env, Node, NodeSettings, RealConfig, Resources, Result, StartError, worker_main,
+};
 use mobula_sim::child::{self, NodeArgs};
 use signals::signal::unix::{SignalKind, signal};
 use std::future::Future;
@@ -27,10 +29,12 @@ struct NodeCommand {
 
 /// Runs `driver`: on an embedded cluster, or as a driver of the cluster at [`ADDRESS`]. Started as
 /// `PROGRAM mobula-node --join ADDR --name NAME`, the program is a node instead, which can run the tasks compiled into it.
+/// Started by a node, it is a worker process of that node.
 pub fn program<F>(driver: impl FnOnce(Context) -> F) -> ExitCode
 where
     F: Future<Output = Result<()>>,
 {
+    worker_main();
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.peek().is_some_and(|first| first == NODE) {
         let command = NodeCommand::parse_from(arguments);

@@ -15,6 +15,7 @@ mod local;
 mod node;
 mod objects;
 mod persist;
+pub mod process;
 mod settings;
 mod spill;
 mod warm;
@@ -45,6 +46,8 @@ pub use mobula_protocol::{
 pub use mobula_store::codec::{Blob, Rope, Strided, Tensor};
 pub use mobula_store::{Client, ClientError, MemoryPolicy, StoreError, Usage};
 pub use node::{Ledger, Node, Question, crash};
+#[cfg(not(madsim))]
+pub use process::worker_main;
 pub use settings::{HeadSettings, NodeSettings};
 
 /// Everything a simulated run may reach in this crate and `env`: kinds of lines of the event log, and unlikely paths. A
@@ -140,6 +143,6 @@ pub mod macros {
         this_mut,
     };
     pub use crate::api::{Body, BoxFuture, Input, Items, Many, One, Outputs, Rest, Streamed, TaskCall};
-    pub use crate::api::{TaskFunction, output_of, raised};
+    pub use crate::api::{TaskFunction, encoded, output_of, raised};
     pub use inventory;
 }

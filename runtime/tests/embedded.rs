@@ -21,6 +21,11 @@ fn make(bytes: u64, seed: u8) -> Blob {
     Blob::from(vec![seed; bytes as usize])
 }
 
+#[task(process)]
+fn in_a_process() -> u32 {
+    std::process::id()
+}
+
 #[task]
 fn size(blob: Blob) -> u64 {
     blob.len() as u64
@@ -239,5 +244,17 @@ fn a_result_that_is_never_reported_gives_back_the_references_inside_it() {
         assert_eq!(objects().await, 1, "the result keeps it alive");
         drop(output);
         assert_eq!(objects().await, 0);
+    });
+}
+
+#[test]
+fn a_program_that_cannot_be_a_worker_process_says_so_and_is_not_started() {
+    // The harness of this file has a main function of its own.
+    let cluster = Embedded::start().unwrap();
+    let context = cluster.context().unwrap();
+    cluster.block_on(async {
+        let error = context.get(&in_a_process().submit(context).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind, TaskErrorKind::Unschedulable);
+        assert!(error.message.contains("worker_main"), "{error}");
     });
 }

@@ -23,6 +23,8 @@ use syn::{ItemFn, parse_macro_input};
 ///   object of its own, and is there for the consumer as soon as it is made; a call returns an `ObjectStream`.
 /// - `#[task(many)] fn f(...) -> Vec<T>`: every item is an object of its own; the call says how many with
 ///   `.returns(n)`.
+/// - `#[task(process)]`, or `#[task(process, many)]`: a function that runs in a worker process of its node: it may crash,
+///   and can be killed. It takes neither a `Context` nor references inside its arguments.
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
@@ -67,7 +69,7 @@ pub fn mobula_actor(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Started plainly, the program runs an embedded cluster. With `MOBULA_ADDRESS=host:port` it is the driver of that
 /// cluster; with the arguments `mobula-node --join host:port --name NAME` it is a node that can run this
-/// program's tasks.
+/// program's tasks. Nodes start it again as their worker processes.
 #[proc_macro_attribute]
 pub fn main(_: TokenStream, item: TokenStream) -> TokenStream {
     let mut function = parse_macro_input!(item as ItemFn);

@@ -88,7 +88,8 @@ pub fn fallible(kind: Type) -> (Type, bool) {
     }
 }
 
-fn is_named(kind: &Type, name: &str) -> bool {
+/// Whether a type is called that, whatever its path and arguments.
+pub fn is_named(kind: &Type, name: &str) -> bool {
     matches!(kind, Type::Path(path) if path.path.segments.last().is_some_and(|segment| segment.ident == name))
 }
 

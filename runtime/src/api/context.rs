@@ -2,7 +2,7 @@
 
 use super::reference::{ObjectRef, decode};
 use crate::Error;
-use crate::node::{ActorInput, Cancels, Credits, Input, Question};
+use crate::node::{ActorInput, Cancels, Credits, Input, Processes, Question};
 use crate::objects::Objects;
 use bytes::Bytes;
 use mobula_env::{Env, Files};
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     pub next_bundle: AtomicU64,
     /// Progress of the owner in this process, by label.
     pub progress: watch::Receiver<Progress>,
+    /// Worker processes of this node.
+    pub processes: Arc<Processes>,
     /// Whether this process ever freed a value; then the store alone cannot say what may still be read.
     pub has_freed: AtomicBool,
 }
@@ -299,6 +301,7 @@ impl Context {
     /// | --- | --- |
     /// | waiting or queued | it never starts |
     /// | running, `async` | it ends at the `await` it is at, or the next one; its cpu is free then |
+    /// | running, in a process of its own ([`crate::process`]) | its process is killed; its cpu is free at once |
     /// | running, a generator | it ends with the item it is making; its cpu is given to others at once |
     /// | running, otherwise | its function runs to its end, and keeps its cpu, unless it asks [`Context::is_cancelled`] |
     /// | a call of an actor | not begun: it never does; begun: as a function that does not await, and the actor lives on |
@@ -308,10 +311,11 @@ impl Context {
     /// attempt still does, what that returns is dropped, and it is not run again, whatever its budgets. Cancelling twice is
     /// cancelling once. What a cancelled attempt submits later is cancelled too.
     ///
-    /// What is forced is the result, in every case: nobody waits for a function that does not end. What cannot be forced
-    /// is the end of a function that does not await: tasks run on threads of their node, and nobody can end a thread. Its
-    /// cpu comes back when it returns or with its node. (Ray: `ray.cancel(ref, recursive=True)`; its `force=True` kills the
-    /// worker process, and what else that process held.)
+    /// What is forced is the result, in every case: nobody waits for a function that does not end. Whether its end is forced
+    /// too is decided by where it runs. A `#[task(process)]` function has a process, which is killed. Any other that does
+    /// not await is on a thread of its node, and nobody can end a thread: its cpu comes back when it returns or with its
+    /// node. (Ray: `ray.cancel(ref, recursive=True)`; its `force=True` kills the worker process, and what else that process
+    /// held.)
     ///
     /// # Errors
     /// When the runtime is shut down.

@@ -36,6 +36,13 @@ impl Output {
     }
 }
 
+impl Output {
+    /// A value without references inside it.
+    pub(crate) fn plain(encoded: Encoded, context: &Context) -> Self {
+        Self { encoded, context: context.detached_from_task() }
+    }
+}
+
 impl Drop for Output {
     fn drop(&mut self) {
         self.encoded.refs().iter().for_each(|object| self.context.ref_dropped(*object));
@@ -48,6 +55,8 @@ pub enum Body {
     Sync(fn(&Input) -> Outputs),
     /// May await: it can submit tasks and get their results. Its cpu is given back while it waits in a get.
     Async(fn(Input) -> BoxFuture<Outputs>),
+    /// Runs to its end in a worker process: `#[task(process)]`.
+    Process(fn(&ProcessInput) -> Result<Vec<Encoded>, Error>),
     /// Yields results one by one, on a thread for computation, as far as its consumer lets it.
     Stream(fn(&Input) -> Result<Items, Error>),
 }
@@ -125,15 +134,7 @@ impl Input {
     /// # Errors
     /// `WrongType` if there is no such argument or it is no `T`.
     pub fn arg<T: DeserializeOwned>(&self, position: usize) -> Result<T, Error> {
-        let bytes = self.args.get(position).ok_or_else(|| {
-            let message = format!("argument {position} is missing: {} were given", self.args.len());
-            Error::new(TaskErrorKind::WrongType, message)
-        })?;
-        let named = |mut error: Error| {
-            error.message = format!("argument {position}: {}", error.message);
-            error
-        };
-        decode(bytes, &self.context).map_err(named)
+        argument(&self.args, position, |bytes| decode(bytes, &self.context))
     }
 
     /// The arguments from `position` on, each as a `T`.
@@ -145,6 +146,43 @@ impl Input {
     }
 }
 
+/// The arguments of one execution in a worker process.
+pub struct ProcessInput {
+    pub(crate) args: Vec<Bytes>,
+}
+
+impl ProcessInput {
+    /// The argument at `position`, as a `T`.
+    ///
+    /// # Errors
+    /// As [`Input::arg`]; also if there is a reference in it.
+    pub fn arg<T: DeserializeOwned>(&self, position: usize) -> Result<T, Error> {
+        argument(&self.args, position, |bytes| {
+            mobula_store::codec::decode(bytes).map_err(|why| Error::new(TaskErrorKind::WrongType, why.to_string()))
+        })
+    }
+
+    /// The arguments from `position` on, each as a `T`.
+    ///
+    /// # Errors
+    /// As [`ProcessInput::arg`].
+    pub fn rest<T: DeserializeOwned>(&self, position: usize) -> Result<Rest<T>, Error> {
+        (position..self.args.len()).map(|position| self.arg(position)).collect::<Result<_, _>>().map(Rest)
+    }
+}
+
+/// One of several arguments; errors name its position.
+fn argument<T>(args: &[Bytes], position: usize, decode: impl FnOnce(&Bytes) -> Result<T, Error>) -> Result<T, Error> {
+    let bytes = args.get(position).ok_or_else(|| {
+        let message = format!("argument {position} is missing: {} were given", args.len());
+        Error::new(TaskErrorKind::WrongType, message)
+    })?;
+    decode(bytes).map_err(|mut error| {
+        error.message = format!("argument {position}: {}", error.message);
+        error
+    })
+}
+
 /// The last parameter of a task that takes any number of arguments of one type.
 pub struct Rest<T>(pub Vec<T>);
 
@@ -152,7 +190,7 @@ pub struct Rest<T>(pub Vec<T>);
 ///
 /// # Errors
 /// `WrongType` when the value has no encoding.
-pub(crate) fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
+pub fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Encoded, Error> {
     encode(value).map_err(|why| {
         let what = std::any::type_name::<T>();
         Error::new(TaskErrorKind::WrongType, format!("cannot store a {what}: {why}"))

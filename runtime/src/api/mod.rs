@@ -28,7 +28,8 @@ pub use call::{IntoArg, Many, One, Streamed, TaskCall};
 pub use context::{Context, Progress, Waited, read};
 pub(crate) use context::{Placed, Shared, gone, value_hash};
 pub use function::{
-    Body, BoxFuture, Input, Items, Output, Outputs, Rest, TaskFunction, find, nearest, output_of, raised,
+    Body, BoxFuture, Input, Items, Output, Outputs, ProcessInput, Rest, TaskFunction, encoded, find, nearest,
+    output_of, raised,
 };
 pub use group::PlacementGroup;
 pub use job::{Job, JobFailure, jobs_of};

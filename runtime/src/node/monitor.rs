@@ -1,8 +1,8 @@
 //! Running out of memory: what is measured, and how the attempt ends that the memory monitor chose.
 //!
 //! The worker of the attempt is stopped, and everything that it had begun ends with it: its results, should they still
-//! come, are refused. A future is dropped at the await it is at. A thread cannot be stopped: until it ends by itself its
-//! context says that it is cancelled, and the monitor waits for it as long as its patience lasts.
+//! come, are refused. A future is dropped at the await it is at, and a process killed. A thread cannot be stopped: until it
+//! ends by itself its context says that it is cancelled, and the monitor waits for it as long as its patience lasts.
 
 use super::core::Core;
 use super::input::outcome_words;
@@ -32,7 +32,7 @@ impl Core {
         }
     }
 
-    /// What this process has in memory; where nobody can tell, what is claimed counts.
+    /// What this process and its worker processes have in memory; where nobody can tell, what is claimed counts.
     pub(super) fn measured(&mut self, resident: Option<ByteSize>) {
         let used = resident.unwrap_or_else(|| self.attempts.values().map(|running| running.claimed).sum());
         let running = if self.monitor.is_above(used) { self.candidates() } else { Vec::new() };

@@ -6,6 +6,7 @@ use super::bulk::{self, Bulk};
 use super::cancel::Cancels;
 use super::core::{Birth, Core};
 use super::peers::{Failure, Peers, REQUEST_TIMEOUT};
+use super::processes::Processes;
 use super::stream::Credits;
 use super::words::{Input, Output, Question};
 use super::worker::{Job, Life, Queue, Worker};
@@ -91,6 +92,7 @@ impl Node {
             next_task: AtomicU64::new(1),
             next_bundle: AtomicU64::new(1),
             has_freed: AtomicBool::new(false),
+            processes: Arc::new(Processes::new(&settings.resources)),
             progress: seen,
         });
         let context = Context::new(shared);
@@ -277,6 +279,12 @@ struct Shell {
     stop: watch::Sender<Option<String>>,
 }
 
+impl Drop for Shell {
+    fn drop(&mut self) {
+        self.context.shared().processes.stop();
+    }
+}
+
 /// An object on its way to this node.
 struct Fetch {
     holders: watch::Sender<Vec<Incarnation>>,
@@ -299,8 +307,8 @@ impl Shell {
     }
 
     /// What runs here ends with the node: one that was declared dead would go on otherwise, while its tasks run again
-    /// elsewhere and the next incarnation of its actors lives. A synchronous function is not interrupted, since threads
-    /// cannot be; nobody hears of its result, for the inbox is closed.
+    /// elsewhere and the next incarnation of its actors lives. Processes are killed. A synchronous function on a thread is
+    /// not interrupted, since threads cannot be; nobody hears of its result, for the inbox is closed.
     fn end(&mut self) {
         self.workers.values().for_each(|slot| slot.task.abort());
         self.actors.values().for_each(|orders| orders.stop());

@@ -1,9 +1,9 @@
 //! Workers: one per lease. Each runs the tasks pushed under its lease one after the other.
 //!
-//! A worker is a future and, for synchronous functions, a thread that it visits. It can be stopped when the node runs out of
-//! memory (`monitor.rs`): the future is dropped at its next await, and with it an asynchronous body; a synchronous one runs
-//! to its end, which [`Life`] tells, and nobody sees its result. Small tasks that a thread runs in one go are all begun, so
-//! they end together.
+//! A worker is a future and, for synchronous functions, a thread that it visits, or a process (`processes.rs`). It can be
+//! stopped when the node runs out of memory (`monitor.rs`): the future is dropped at its next await, and with it an
+//! asynchronous body or a process, which is killed; a synchronous one on a thread runs to its end, which [`Life`] tells, and
+//! nobody sees its result. Small tasks that a thread runs in one go are all begun, so they end together.
 
 use super::stream::Turn;
 use crate::Error;
@@ -20,6 +20,7 @@ use mobula_protocol::{
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
@@ -82,7 +83,7 @@ impl Queue {
     }
 }
 
-/// Held by everything that runs for a worker, its future and its threads: dropped when nothing of it is left.
+/// Held by everything that runs for a worker, its future, its threads and its process: dropped when nothing of it is left.
 pub(super) struct Life {
     inbox: UnboundedSender<Input>,
     killed: OnceLock<Killed>,
@@ -137,6 +138,7 @@ impl Worker {
                 Ok(function) => match &function.body {
                     Body::Async(run) => self.run_async(&env, job, *run).await,
                     Body::Sync(run) => self.run_sync(&env, job, *run).await,
+                    Body::Process(_) => self.run_process(&env, job).await,
                     Body::Stream(open) => self.run_stream(&env, job, *open).await,
                 },
             }
@@ -181,7 +183,7 @@ impl Worker {
         let input = api::Input { context, args: job.args.clone(), returns: job.spec.returns };
         let running = futures_util::FutureExt::catch_unwind(AssertUnwindSafe(run(input)));
         let cancels = &self.context.shared().cancels;
-        let outputs = match select(running, std::pin::pin!(cancels.until(task, attempt))).await {
+        let outputs = match select(running, pin!(cancels.until(task, attempt))).await {
             Either::Left((outputs, _)) => outputs,
             // Dropping it ends it at the await it is at.
             Either::Right(((), _)) => Ok(Err(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))),
@@ -189,12 +191,33 @@ impl Worker {
         self.settle(env, Ran { job, outputs, spent: env.now().saturating_sub(began) }).await;
     }
 
+    /// Runs a job in a process, which is killed when the attempt is cancelled, or this future dropped.
+    async fn run_process(&self, env: &Env, job: Job) {
+        let (began, shared) = (env.now(), self.context.shared());
+        let ended = {
+            let running = pin!(shared.processes.run(&self.context, &job, &self.life));
+            let cancelled = pin!(shared.cancels.until(job.spec.id, job.attempt));
+            match select(running, cancelled).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(((), _)) => {
+                    let why = "cancelled while it ran; its process was killed";
+                    Err(TaskOutcome::Raised(Error::new(TaskErrorKind::Cancelled, why)))
+                }
+            }
+        };
+        let spent = env.now().saturating_sub(began);
+        match ended {
+            Ok(outputs) => self.returned(env, job, outputs, spent).await,
+            Err(outcome) => self.report(&job, outcome, spent),
+        }
+    }
+
     /// Runs a generator: item by item, as far as its consumer lets it.
     async fn run_stream(&self, env: &Env, job: Job, open: fn(&api::Input) -> Result<Items, Error>) {
         let (task, attempt, began) = (job.spec.id, job.attempt, env.now());
         let streaming = self.stream(env, &job, open);
         let cancelled = self.context.shared().cancels.until(task, attempt);
-        let outcome = match select(std::pin::pin!(streaming), std::pin::pin!(cancelled)).await {
+        let outcome = match select(pin!(streaming), pin!(cancelled)).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(((), _)) => {
                 TaskOutcome::Raised(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))
@@ -293,7 +316,7 @@ fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Re
 }
 
 /// Runs user code; a panic is a value.
-pub(super) fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
+pub(crate) fn run_caught<T>(run: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     std::panic::catch_unwind(AssertUnwindSafe(run))
 }
 
@@ -351,8 +374,8 @@ pub(super) fn name(job: &Job, mut error: Error) -> Error {
 /// The panic payload of [`crash`].
 struct Crash(String);
 
-/// Ends the worker that runs the calling task as if its process had died: a crash, not an error of the task. For tests and
-/// scenarios.
+/// Ends the worker that runs the calling task as if its process had died, and in a worker process by an abort: a crash, not
+/// an error of the task. For tests and scenarios.
 pub fn crash(why: &str) -> ! {
     std::panic::resume_unwind(Box::new(Crash(why.to_owned())))
 }
@@ -365,7 +388,7 @@ fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
 }
 
 /// Why a panic is a crash of its worker; as an error, the message of one that is not.
-pub(super) fn death(panic: &(dyn Any + Send)) -> Result<String, String> {
+pub(crate) fn death(panic: &(dyn Any + Send)) -> Result<String, String> {
     if let Some(Crash(why)) = panic.downcast_ref() {
         return Ok(why.clone());
     }
