@@ -38,6 +38,7 @@ impl Effort {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    mobula_runtime::worker_main();
     let command = Command::parse();
     let Some(group) = command.group else {
         // clap insists on a group unless there is a subcommand.

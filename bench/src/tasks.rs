@@ -40,6 +40,8 @@ pub fn rows(effort: Effort) -> Vec<Row> {
     let [queued, memory] = queued_rows();
     let mut rows = Vec::new();
     rows.extend(speeds("embedded", embedded(sizes), &rate, &latency));
+    let process = Lab::embedded().drive(async |context| workloads::sync_process(context, sizes.calls).await);
+    rows.push(Row::new("tasks.process.sync", Unit::Micros, process).against(CHANNEL, &latency));
     rows.extend(speeds("two_process", two_process(sizes), &rate, &latency));
     rows.extend([queued, memory]);
     rows.extend(many(effort));

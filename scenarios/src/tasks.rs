@@ -2,6 +2,7 @@
 //!
 //! Sizes are bytes and times nanoseconds; files write them with units. [`FUNCTIONS`] says which parameters a file may name.
 
+mod process;
 mod shuffle;
 mod table;
 
@@ -369,7 +370,8 @@ pub fn nondeterministic(context: Context, bytes: u64) -> Value {
     Value::Bytes(content(bytes, seed))
 }
 
-/// Uses so much memory of its worker, and a cpu for `time`; the number of bytes. It cannot be stopped.
+/// Uses so much memory of its worker, and a cpu for `time`; the number of bytes. It cannot be stopped, unless it
+/// runs in a process.
 #[task]
 pub fn allocate(context: Context, bytes: u64, time: u64) -> Value {
     let memory = used(&context, bytes);

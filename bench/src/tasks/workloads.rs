@@ -11,6 +11,9 @@ use mobula_runtime::{Context, ObjectRef, Rest, Result, task};
 #[task]
 fn empty() {}
 
+#[task(process)]
+fn empty_in_a_process() {}
+
 #[task]
 fn sum(numbers: Rest<u64>) -> u64 {
     numbers.0.iter().sum()
@@ -37,10 +40,23 @@ pub async fn pipelined(context: &Context, repetitions: usize, count: usize) -> R
 
 /// Microseconds to submit one empty task and get its value, one at a time.
 pub async fn sync(context: &Context, calls: usize) -> Result<Sample> {
+    one_at_a_time(context, calls, |context| empty().submit(context)).await
+}
+
+/// The same in a worker process, which is there already.
+pub async fn sync_process(context: &Context, calls: usize) -> Result<Sample> {
+    one_at_a_time(context, calls, |context| empty_in_a_process().submit(context)).await
+}
+
+async fn one_at_a_time(
+    context: &Context,
+    calls: usize,
+    submit: impl Fn(&Context) -> Result<ObjectRef<()>>,
+) -> Result<Sample> {
     let mut micros = Vec::new();
     for _ in 0..=calls {
         let watch = Stopwatch::start();
-        context.get(&empty().submit(context)?).await?;
+        context.get(&submit(context)?).await?;
         micros.push(watch.micros());
     }
     Ok(Sample::warm(micros))

@@ -245,6 +245,8 @@ pub struct Submit {
     pub retry_exceptions: Option<u32>,
     /// Budget for memory kills.
     pub memory_retries: Option<u32>,
+    /// Whether it runs in a worker process.
+    pub process: bool,
     /// Whether another value is accepted when it runs again.
     pub accept_replay: bool,
     /// Whose part of a full node it uses: the group's name and weight.

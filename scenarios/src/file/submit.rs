@@ -7,6 +7,13 @@ use super::{OneOrMany, resources};
 use crate::tasks::{FUNCTIONS, Function, Kind, function};
 use mobula_runtime::{ByteSize, Labels, Nanos, Retries};
 
+impl Submit {
+    /// What the runtime calls the function.
+    pub fn path(&self) -> &'static str {
+        self.function.process.filter(|_| self.process).unwrap_or(self.function.path)
+    }
+}
+
 /// Reads a `submit`.
 pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
     let item: Item<'_> = table.need("submit")?;
@@ -33,6 +40,7 @@ pub(super) fn submit(table: &mut Table<'_>) -> Result<Submit> {
         max_retries: table.get("max_retries")?,
         retry_exceptions: retry_exceptions(table)?,
         memory_retries: table.get("memory_retries")?,
+        process: table.or("process", false)?,
         accept_replay: accept_replay(table)?,
         share: share(table)?,
         priority: table.get("priority")?,
@@ -50,6 +58,12 @@ fn check(table: &Table<'_>, submit: &Submit) -> Result<()> {
     let (name, names) = (submit.function.name, submit.names.len());
     if submit.function.streams && (names != 1 || submit.count > 1 || submit.returns > 1) {
         let message = format!("`{name}` is a generator: it needs one name in `as`, and no `count` or `returns`");
+        return Err(table.error(message));
+    }
+    if submit.process && submit.function.process.is_none() {
+        let others = FUNCTIONS.iter().filter(|function| function.process.is_some()).map(|function| function.name);
+        let others: Vec<_> = others.collect();
+        let message = format!("`{name}` is not there for worker processes; these are: {}", others.join(", "));
         return Err(table.error(message));
     }
     if submit.backpressure.is_some() && !submit.function.streams {

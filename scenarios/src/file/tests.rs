@@ -101,6 +101,10 @@ fn impossible_values_say_what_is_possible() {
             "3: `cpus` must be an amount of a resource, such as 2 or 0.5, not -1",
         ),
         (
+            r#"{ submit = "sleep", as = "x", time = "1s", process = true },"#,
+            "3: `sleep` is not there for worker processes; these are: produce, consume, echo, fail, crash, spin, allocate",
+        ),
+        (
             r#"{ submit = "produce", as = ["a", "b"], bytes = 1 },"#,
             "3: `produce` has one result; `produce_many` has as many as `returns` says",
         ),

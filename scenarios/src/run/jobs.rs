@@ -55,7 +55,7 @@ impl Driver {
         };
         let mut objects = Vec::new();
         for number in 0..submit.count {
-            let call = TaskCall::new(submit.function.path);
+            let call = TaskCall::new(submit.path());
             let call = self.call(call, submit, number)?;
             objects.push(job.submit::<Value>(&key(&name.text, number), call).await.map_err(refused)?);
         }

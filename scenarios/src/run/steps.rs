@@ -81,7 +81,7 @@ impl Driver {
         }
         let mut objects = Vec::new();
         for number in 0..submit.count {
-            let call = TaskCall::<Many<Value>>::new(submit.function.path).returns(submit.returns);
+            let call = TaskCall::<Many<Value>>::new(submit.path()).returns(submit.returns);
             let call = self.call(call, submit, number)?;
             objects.extend(call.submit(self.context()).map_err(|error| failed(&error))?);
         }

@@ -10,7 +10,7 @@ use mobula_runtime::{Error, Nanos, ObjectRef, ObjectStream};
 impl Driver {
     /// Submits a generator.
     pub fn submit_stream(&self, submit: &Submit, name: &Name) -> Done {
-        let call = self.call(TaskCall::<Streamed<Value>>::new(submit.function.path), submit, 0)?;
+        let call = self.call(TaskCall::<Streamed<Value>>::new(submit.path()), submit, 0)?;
         let call = submit.backpressure.into_iter().fold(call, TaskCall::backpressure);
         let stream = call.submit(self.context()).map_err(|error| failed(&error))?;
         self.state().streams.insert(name.text.clone(), stream);

@@ -7,6 +7,8 @@ pub struct Function {
     pub name: &'static str,
     /// What the runtime calls it.
     pub path: &'static str,
+    /// What the runtime calls the same for a worker process, if there is one.
+    pub process: Option<&'static str>,
     /// Its parameters, in order.
     pub params: &'static [Param],
     /// Whether it yields its results one by one.
@@ -59,39 +61,45 @@ const ITEMS: Param = param("items", Kind::Count);
 const X: Param = param("x", Kind::Value);
 const XS: Param = param("xs", Kind::Values);
 
-/// Rows of `name(parameters)`, with `stream` behind those that are generators and `[module]` before those in a module.
+/// Rows of `name(parameters)`, with `[module]` before those in a module, and behind them `stream` for generators, or
+/// `process` for those that are there for worker processes too.
 macro_rules! functions {
-    (@) => { false };
-    (@stream) => { true };
-    ($($([$module:ident])? $name:ident($($param:expr),*) $($stream:ident)?;)*) => {
+    (@streams) => { false };
+    (@streams stream) => { true };
+    (@streams process) => { false };
+    (@process $name:ident) => { None };
+    (@process $name:ident stream) => { None };
+    (@process $name:ident process) => { Some(concat!("mobula_scenarios::tasks::process::", stringify!($name))) };
+    ($($([$module:ident])? $name:ident($($param:expr),*) $($kind:ident)?;)*) => {
         &[$(Function {
             name: stringify!($name),
             path: concat!("mobula_scenarios::tasks::", $(stringify!($module), "::",)? stringify!($name)),
+            process: functions!(@process $name $($kind)?),
             params: &[$($param),*],
-            streams: functions!(@$($stream)?),
+            streams: functions!(@streams $($kind)?),
         }),*]
     };
 }
 
 /// All built-in tasks.
 pub static FUNCTIONS: &[Function] = functions! {
-    produce(bytes(), seed());
+    produce(bytes(), seed()) process;
     produce_many(bytes(), seed(), param("returns", Kind::Returns));
     [shuffle] scatter(bytes(), seed(), param("returns", Kind::Returns));
     [shuffle] merge(XS);
     [shuffle] in_order(XS);
     produce_slowly(bytes(), seed(), param("time", Kind::Time));
-    consume(XS);
+    consume(XS) process;
     chain(X);
     sum(XS);
     hash(X);
-    echo(X);
-    fail(param("times", Kind::Count));
-    crash(param("times", Kind::Count));
+    echo(X) process;
+    fail(param("times", Kind::Count)) process;
+    crash(param("times", Kind::Count)) process;
     crash_inside(param("times", Kind::Count), param("inner_retries", Kind::Count));
     add_and_crash(X, param("times", Kind::Count));
     sleep(param("time", Kind::Time));
-    spin(param("cost", Kind::Time));
+    spin(param("cost", Kind::Time)) process;
     tree(param("depth", Kind::Count), param("fanout", Kind::Count));
     nest(X, param("depth", Kind::Count));
     sleep_tree(param("depth", Kind::Count), param("fanout", Kind::Count), param("time", Kind::Time));
@@ -105,7 +113,7 @@ pub static FUNCTIONS: &[Function] = functions! {
     free_inside(X);
     random_size(seed());
     nondeterministic(bytes());
-    allocate(bytes(), Param { name: "time", kind: Kind::Time, default: Some(0) });
+    allocate(bytes(), Param { name: "time", kind: Kind::Time, default: Some(0) }) process;
     hoard(bytes(), param("time", Kind::Time));
     generator(ITEMS, bytes(), seed(), Param { name: "time", kind: Kind::Time, default: Some(0) }) stream;
     generator_differs(ITEMS, param("again", Kind::Count), bytes()) stream;
