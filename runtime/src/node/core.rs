@@ -100,6 +100,8 @@ pub struct Core {
     pub(super) head_heard: Nanos,
     pub(super) head_grace: Nanos,
     pub(super) logging: bool,
+    /// Somebody joined or died in this turn.
+    pub(super) members_changed: bool,
     /// Messages to this node itself.
     pub(super) loopback: VecDeque<Message>,
     /// Requests being answered.
@@ -218,6 +220,7 @@ impl Core {
             next_heartbeat: now,
             head_heard: now,
             head_grace: birth.head_grace,
+            members_changed: false,
             logging: birth.logging,
             loopback: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -230,6 +233,8 @@ impl Core {
         };
         core.link.step(now, link::Event::Started(me), &mut core.wires.link);
         core.view.step(now, member::view::Event::Joined(Box::new(birth.joined)), &mut core.wires.view);
+        core.route();
+        core.cluster_changed();
         core.route();
         core
     }

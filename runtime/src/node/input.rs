@@ -163,6 +163,7 @@ impl Core {
         self.weigh();
         self.relieve();
         self.route();
+        self.tell_members();
         self.link.step(now, link::Event::Flush, &mut self.wires.link);
         self.route();
         if self.progress != self.owner.counters() {

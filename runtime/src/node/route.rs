@@ -437,12 +437,11 @@ impl Core {
                     self.link.step(self.now, link::Event::PeerKnown(member.incarnation), &mut self.wires.link);
                     self.log("joined", format_args!("{} as {}", member.name, member.incarnation));
                 }
-                self.members_changed();
-                self.cluster_changed();
+                self.members_changed = true;
             }
             ViewEffect::NodeDied { incarnation, name, why } => {
                 self.log("died", format_args!("{name} ({incarnation}): {why}"));
-                self.members_changed();
+                self.members_changed = true;
                 self.node_died(incarnation);
             }
             ViewEffect::Resync(have) => self.send(Incarnation::HEAD, Message::ResyncView(have)),
@@ -450,11 +449,15 @@ impl Core {
         }
     }
 
-    /// Tells the transfers who lives where.
-    fn members_changed(&mut self) {
-        let addresses = self.view.alive().map(|member| (member.incarnation, member.bulk.clone())).collect();
-        self.out.push(Output::Addresses(Arc::new(addresses)));
-        self.out.push(Output::Living(self.view.alive().map(|member| member.rpc.clone()).collect()));
+    /// Tells everybody who lives where. Once a turn: a cluster that forms tells each of its nodes about all others, and each
+    /// telling costs as much as there are nodes.
+    pub(super) fn tell_members(&mut self) {
+        if std::mem::take(&mut self.members_changed) {
+            let addresses = self.view.alive().map(|member| (member.incarnation, member.bulk.clone())).collect();
+            // Before the transfers that this turn begins: their sources are to be found.
+            self.out.insert(0, Output::Addresses(Arc::new(addresses)));
+            self.out.push(Output::Living(self.view.alive().map(|member| member.rpc.clone()).collect()));
+        }
     }
 
     pub(super) fn cluster_changed(&mut self) {
