@@ -40,7 +40,14 @@ pub fn compare(args: &CompareArgs) -> ExitCode {
     println!("{:>12} {:>12} {:>8}  scenario", "simulated", "real", "error");
     let mut code = ExitCode::SUCCESS;
     for path in &args.paths {
-        let options = |world, machine| Options { world, machine, seed: args.seed, quiet: true, ..Options::default() };
+        let options = |world, machine| Options {
+            world,
+            machine,
+            seed: args.seed,
+            quiet: true,
+            timed: true,
+            ..Options::default()
+        };
         let simulated = seconds(run_file(path, &options(WorldKind::Turmoil, Some(profile.clone()))));
         let real = (0..args.runs.max(1)).map(|_| seconds(run_file(path, &options(WorldKind::Real, None))));
         match simulated.and_then(|simulated| Ok((simulated, median(real.collect::<Result<_, String>>()?)))) {

@@ -39,6 +39,7 @@ fn once(world: WorldKind) -> Result<f64, String> {
         out: Some(out.path().to_owned()),
         program: Some(child::program()?),
         quiet: true,
+        timed: true,
         ..Options::default()
     };
     let report = mobula_scenarios::run_file(&file, &options);

@@ -62,6 +62,8 @@ pub struct Options {
     pub drawn: bool,
     /// Keep the event log in the report.
     pub keep_lines: bool,
+    /// The run is timed: in the real world no event log is written beside it, and its history is not checked.
+    pub timed: bool,
 }
 
 impl Default for Options {
@@ -77,6 +79,7 @@ impl Default for Options {
             program,
             machine: None,
             quiet: false,
+            timed: false,
             until: None,
             branch: None,
             drawn: false,
@@ -172,7 +175,7 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     let run_options = RunOptions {
         world: options.world,
         seed: options.seed,
-        trace: options.trace.is_some() || options.keep_lines,
+        trace: options.trace.is_some() || options.keep_lines || (options.world == WorldKind::Real && !options.timed),
         branch: options.branch,
         max_time: bound + MARGIN,
         buggify: scenario.settings.buggify,
