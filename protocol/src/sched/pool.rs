@@ -20,8 +20,8 @@
 //!
 //! # Where we differ from Ray
 //! Ray's `WorkerPool` (`worker_pool.cc`) keeps processes per language, job and runtime environment, starts some before
-//! they are needed, and ends idle ones above a soft limit of one a cpu after a second (`idle_worker_killing_time_threshold_ms`).
-//! Here a process runs whatever function its program has, and most tasks need none.
+//! they are needed, and ends idle ones above a soft limit of one a cpu after a second
+//! (`idle_worker_killing_time_threshold_ms`). Here a process runs whatever function its program has, and most tasks need none.
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,8 @@
 //! How processes end, and what that means for their tasks.
 
 use crate::support::{Answer, children, context, node, told, until};
-use crate::tasks::{end, endless, on_a_thread, pid, total_later};
-use mobula_runtime::{Blob, Context, Nanos, ObjectRef, TaskErrorKind};
+use crate::tasks::{end, endless, on_a_thread, parent, pid, total_later};
+use mobula_runtime::{Blob, Context, Embedded, EmbeddedNode, HeadSettings, Nanos, ObjectRef, TaskErrorKind};
 
 /// The kind of a failed task's error, and its words.
 async fn error_of<T: serde::de::DeserializeOwned>(
@@ -90,5 +90,19 @@ pub fn with_its_node() -> Answer {
     // Although somebody still has its context.
     until("nothing is left", || children().is_empty())?;
     drop((running, context));
+    Ok(())
+}
+
+pub fn with_its_owner() -> Answer {
+    let nodes = ["A", "B", "C"].map(|name| EmbeddedNode::new(name, 1));
+    let mut cluster = told(Embedded::with(&nodes, HeadSettings::default(), 1))?;
+    let context = cluster.context_of("C").cloned().ok_or("there is no C")?;
+    // What was submitted on A belongs to A, wherever it runs.
+    let waits = cluster.block_on(async { told(parent().on("A").max_retries(0).submit(&context)) })?;
+    until("the child runs", || children().len() == 1)?;
+    assert!(cluster.kill("A"));
+    until("B has ended what A wanted", || children().is_empty())?;
+    let (kind, message) = cluster.block_on(error_of(&context, &waits))?;
+    assert_eq!(kind, TaskErrorKind::NodeDied, "{message}");
     Ok(())
 }

@@ -38,6 +38,7 @@ fn main() -> std::process::ExitCode {
         trial("a_crash_costs_the_budget_and_an_error_does_not", ends::budgets),
         trial("an_endless_loop_ends_with_its_cancel_and_its_cpu_is_free", ends::cancelled),
         trial("a_node_that_dies_kills_its_processes", ends::with_its_node),
+        trial("a_node_ends_the_processes_of_an_owner_that_died", ends::with_its_owner),
         trial("large_values_are_read_where_they_are_and_nothing_stays_behind", values::large),
         trial("an_argument_that_is_kept_costs_the_process", values::kept),
         trial("what_cannot_be_passed_is_refused_by_name", values::refused),

@@ -1,7 +1,7 @@
 //! What runs in the processes.
 
 use mobula_runtime::process::attempt;
-use mobula_runtime::{Blob, Rest, task};
+use mobula_runtime::{Blob, Context, Rest, Result, task};
 use rustix::process::{Signal, getpid, kill_process};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -73,6 +73,13 @@ static KEPT: Mutex<Vec<Blob>> = Mutex::new(Vec::new());
 pub fn keep(blob: Blob) -> u32 {
     KEPT.lock().unwrap().push(blob);
     std::process::id()
+}
+
+/// Waits for an endless child on node B, which it owns.
+#[task]
+pub async fn parent(context: Context) -> Result<u32> {
+    let child = endless().on("B").submit(&context)?;
+    context.get(&child).await
 }
 
 /// On a thread of the node.
