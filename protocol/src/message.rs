@@ -6,7 +6,8 @@ mod weight;
 
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
-use crate::{Attempt, Bundle, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
+use crate::sched::group::Placed;
+use crate::{Attempt, Bundle, GroupId, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
 use crate::{ByteSize, Durability, Nanos, Resources};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -157,6 +158,14 @@ pub enum Message {
     BundleRefused(Bundle),
     /// Owner to node: no longer; what runs in it ends. Idempotent.
     BundleReturn(Bundle),
+    /// Maker of a placement group that an actor names, to the head: these bundles are usable now, and no others. None:
+    /// the group is gone, and its actors end.
+    GroupPlaced {
+        /// The group.
+        group: GroupId,
+        /// In their order.
+        bundles: Option<Vec<Placed>>,
+    },
 
     /// Owner to node: run this under that lease.
     PushTask {
@@ -345,6 +354,7 @@ impl Message {
             Self::BundleReserved(_) => "BundleReserved",
             Self::BundleRefused(_) => "BundleRefused",
             Self::BundleReturn(_) => "BundleReturn",
+            Self::GroupPlaced { .. } => "GroupPlaced",
             Self::PushTask { .. } => "PushTask",
             Self::TaskStarted { .. } => "TaskStarted",
             Self::TaskItem { .. } => "TaskItem",

@@ -1,7 +1,10 @@
 //! Placement groups, shares and draining on embedded clusters: real threads, no sockets.
 #![cfg(not(madsim))]
 
-use mobula_runtime::{Context, Embedded, EmbeddedNode, HeadSettings, Nanos, Resources, Strategy, TaskErrorKind, task};
+use mobula_runtime::{
+    ActorDeath, ActorState, Context, Embedded, EmbeddedNode, HeadSettings, Nanos, Resources, Strategy, TaskErrorKind,
+    actor, task,
+};
 
 const SOON: Nanos = Nanos::secs(20);
 
@@ -42,6 +45,54 @@ fn tasks_of_a_group_use_what_was_set_aside_and_others_do_not() {
         drop(group);
         assert_eq!(context.get_within(&stuck, SOON).await.unwrap_err().kind, TaskErrorKind::GroupRemoved);
         assert_eq!(context.get_within(&both, SOON).await, Ok(2));
+    });
+}
+
+/// Counts.
+pub struct Counter(u64);
+
+#[actor]
+impl Counter {
+    /// From here.
+    pub fn new(start: u64) -> Self {
+        Self(start)
+    }
+
+    /// One more.
+    pub fn count(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+#[test]
+fn actors_of_a_group_live_in_its_bundles_and_end_with_it() {
+    let cluster = cluster(&[("A", 2), ("B", 1)]);
+    let context = cluster.context_of("A").unwrap();
+    cluster.block_on(async {
+        let bundles = [Resources::cpus(1), Resources::cpus(1)];
+        let group = context.placement_group(&bundles, Strategy::StrictSpread).unwrap();
+        let wrong = Counter::actor(0).in_bundle(&group, 2).create(context).map(|_| ()).unwrap_err();
+        assert!(wrong.message.contains("has 2 bundles"), "{wrong}");
+        let first = Counter::actor(0).in_bundle(&group, 0).create(context).unwrap();
+        let second = Counter::actor(10).in_bundle(&group, 1).detached().create(context).unwrap();
+        let third = Counter::actor(20).in_group(&group).create(context).unwrap();
+        assert_eq!(context.get_within(&first.count().submit(context).unwrap(), SOON).await, Ok(1));
+        assert_eq!(context.get_within(&second.count().submit(context).unwrap(), SOON).await, Ok(11));
+        // The one cpu that is not set aside is no place for the third.
+        let waits = third.count().submit(context).unwrap();
+        assert_eq!(context.get_within(&waits, Nanos::millis(200)).await.unwrap_err().kind, TaskErrorKind::GetTimeout);
+        context.kill_actor(&first).unwrap();
+        assert_eq!(context.get_within(&waits, SOON).await, Ok(21));
+        drop(group);
+        let removed = TaskErrorKind::ActorDied(ActorDeath::GroupRemoved);
+        for actor in [&second, &third] {
+            let error = context.get_within(&actor.count().submit(context).unwrap(), SOON).await.unwrap_err();
+            assert!(error.kind == removed && error.message.contains("placement group"), "{error}");
+            assert!(matches!(context.actor_state(actor).await, Ok(ActorState::Dead(_))));
+        }
+        let whole = double(1).cpus(2.0).submit(context).unwrap();
+        assert_eq!(context.get_within(&whole, SOON).await, Ok(2));
     });
 }
 

@@ -312,6 +312,7 @@ impl Loop {
             (CALLER, Message::TaskDone { task, attempt, outcome, .. }) => self.done(task, attempt, outcome),
             (at, Message::Actor(word)) => match word {
                 Word::Start { lease, spec, incarnation, checkpoint } => {
+                    self.host(at, HostEvent::Leased(lease));
                     self.host(at, HostEvent::Start { lease, spec, incarnation, checkpoint });
                 }
                 Word::Stop { lease, force, last } => self.host(at, HostEvent::Stop { lease, force, last }),

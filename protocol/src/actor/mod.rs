@@ -38,6 +38,10 @@
 //!   covers every call that ended while the one before was on its way (group commit). This holds for the actor's own
 //!   state, whatever the method does and however often it crashes; what a method does to the world outside, or by
 //!   calling other actors, may happen again.
+//! - **Placement groups (P6).** An actor that names a group lives in one of its bundles and uses what was set aside there.
+//!   The process that makes the actor publishes the group to the head before it asks for the actor, and every change
+//!   after that ([`crate::sched::group`]); a restart goes where the bundle is by then. With the group its actors end,
+//!   whoever hears of it first: the head, or the host whose lease goes with the bundle.
 //! - **Constructor arguments are pinned for life**: the head is registered as a holder of every object they reach.
 //!
 //! # Durability
@@ -63,6 +67,8 @@ mod words;
 
 #[cfg(test)]
 mod closed_loop_tests;
+#[cfg(test)]
+mod group_loop_tests;
 
 pub use callers::{Callers, Effect as CallersEffect, Event as CallersEvent, WINDOW as SEND_WINDOW};
 pub use host::{Effect as HostEffect, Event as HostEvent, Host};

@@ -155,6 +155,8 @@ pub enum End {
     Failed(TaskError),
     /// It did not begin: this argument was not to be had at the moment, or its lease was gone. Costs no restart.
     HandedBack(Option<ObjectId>),
+    /// Its lease was taken back: the bundle it was in is gone, and that only happens when its placement group is.
+    Evicted,
 }
 
 /// Why an actor is dead, for programs to match on.
@@ -177,6 +179,8 @@ pub enum ActorDeath {
     OwnerDied,
     /// No node can ever hold it.
     Unschedulable,
+    /// The placement group it was in was removed, or the process that made the group died.
+    GroupRemoved,
     /// Its name was taken when it was created.
     NameTaken,
     /// Its state could not be saved.

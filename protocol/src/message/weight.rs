@@ -22,6 +22,9 @@ impl Message {
             Self::View { entries, loads, .. } => (entries.len() + loads.len()) * MEMBER,
             Self::LeaseRequest { class, .. } => class.weight(),
             Self::BundleReserve { resources, .. } => amounts(resources),
+            Self::GroupPlaced { bundles, .. } => {
+                bundles.iter().flatten().map(|(_, _, resources)| NAME + amounts(resources)).sum()
+            }
             Self::PushTask { spec, inline, .. } => spec.weight() + values(inline),
             Self::TaskItem { result, .. } => result.weight(),
             Self::TaskDone { outcome, .. } => outcome.weight(),

@@ -158,6 +158,16 @@ impl<T: ActorType> ActorInit<T> {
         self
     }
 
+    pub(super) fn placed(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    pub(super) fn refused(mut self, error: Error) -> Self {
+        self.args.refuse(error);
+        self
+    }
+
     /// Creates it and returns at once: calls wait until it is alive, and fail with the reason if it never is.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
-//! Placement groups: resources set aside together, for tasks that name the group.
+//! Placement groups: resources set aside together, for tasks and actors that name the group.
 
+use super::actor::ActorType;
+use super::actor_init::ActorInit;
 use super::call::TaskCall;
 use super::context::{Context, gone};
 use crate::Error;
@@ -8,10 +10,11 @@ use mobula_protocol::sched::Strategy;
 use mobula_protocol::{GroupId, Nanos, Placement, Resources, TaskErrorKind};
 use tokio::sync::oneshot;
 
-/// Resources set aside on one or several nodes, all or nothing, for tasks that name the group.
+/// Resources set aside on one or several nodes, all or nothing, for tasks and actors that name the group.
 ///
 /// They are given back when this is dropped, or when the process that made it dies: then tasks that run or wait in the
-/// group fail with `GroupRemoved`, and so does rebuilding what they made. Bundles on a node that dies are set aside
+/// group fail with `GroupRemoved`, and so does rebuilding what they made; its actors die, with reason `GROUP_REMOVED`.
+/// Bundles on a node that dies are set aside
 /// anew, while the others stay usable. [`mobula_protocol::sched::group`] says what holds when.
 pub struct PlacementGroup {
     context: Context,
@@ -20,7 +23,8 @@ pub struct PlacementGroup {
 }
 
 impl Context {
-    /// Asks for a placement group of these bundles. Returns at once; tasks that name the group wait until it is placed.
+    /// Asks for a placement group of these bundles. Returns at once; tasks and actors that name the group wait
+    /// until it is placed.
     ///
     /// # Errors
     /// `Unschedulable` without bundles or with an empty one; and when the runtime is shut down.
@@ -57,6 +61,17 @@ impl PlacementGroup {
     }
 }
 
+impl PlacementGroup {
+    /// The place in one of its bundles.
+    fn bundle(&self, index: u32) -> Result<Placement, Error> {
+        if index >= self.bundles {
+            let message = format!("placement group {} has {} bundles, none is number {index}", self.id, self.bundles);
+            return Err(Error::new(TaskErrorKind::Unschedulable, message));
+        }
+        Ok(Placement::Group { group: self.id, index: Some(index) })
+    }
+}
+
 impl Drop for PlacementGroup {
     fn drop(&mut self) {
         self.context.tell(Input::Group(self.id, GroupInput::Remove));
@@ -73,10 +88,27 @@ impl<R> TaskCall<R> {
     /// In one bundle of the group, counted from 0. A number that the group does not have becomes an error at
     /// submission.
     pub fn in_bundle(self, group: &PlacementGroup, index: u32) -> Self {
-        if index >= group.bundles {
-            let message = format!("placement group {} has {} bundles, none is number {index}", group.id, group.bundles);
-            return self.refused(Error::new(TaskErrorKind::Unschedulable, message));
+        match group.bundle(index) {
+            Ok(place) => self.placed(place),
+            Err(error) => self.refused(error),
         }
-        self.placed(Placement::Group { group: group.id, index: Some(index) })
+    }
+}
+
+impl<T: ActorType> ActorInit<T> {
+    /// In any bundle of the group: what the actor holds for life is taken from there, its calls included. The tasks that
+    /// its methods submit are not in the group. It waits until the group is placed; when the node of its bundle dies, a
+    /// restart waits until the bundle is set aside anew. When the group is dropped or its maker dies the actor dies with
+    /// it, also a detached one: `ActorDied` with reason `GROUP_REMOVED`, which names the group.
+    pub fn in_group(self, group: &PlacementGroup) -> Self {
+        self.placed(Placement::Group { group: group.id, index: None })
+    }
+
+    /// In one bundle of the group, counted from 0. A number that the group does not have becomes an error at creation.
+    pub fn in_bundle(self, group: &PlacementGroup, index: u32) -> Self {
+        match group.bundle(index) {
+            Ok(place) => self.placed(place),
+            Err(error) => self.refused(error),
+        }
     }
 }

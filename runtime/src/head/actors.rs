@@ -57,6 +57,14 @@ impl Actors {
             Message::LeaseRefused { lease, why } => {
                 self.tell_dispatch(now, dispatch::Event::Refused { lease, why, by: from });
             }
+            Message::GroupPlaced { group, bundles } => {
+                if bundles.is_none() {
+                    // Actors first: none of them is to be placed any more when their leases go.
+                    self.tell_registry(now, RegistryEvent::GroupRemoved(group));
+                    self.route(now, out);
+                }
+                self.tell_dispatch(now, dispatch::Event::Group { group, bundles });
+            }
             other => return Err(other),
         }
         self.route(now, out);

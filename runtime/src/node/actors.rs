@@ -174,6 +174,9 @@ impl Core {
         for object in spec.task.reachable() {
             self.register(object, Incarnation::HEAD);
         }
+        if let Some(group) = spec.task.class.placement.group() {
+            self.publish_group(group);
+        }
         self.log("create", format_args!("{} {id}", spec.task.label));
         self.actors.created.extend(reply.map(|reply| (id, reply)));
         self.send(Incarnation::HEAD, Message::Actor(Word::Create(spec)));

@@ -10,6 +10,7 @@
 //!                 +--TaskDone----+
 //!
 //!   Context --> Groups --BundleReserve--> Local (some nodes) --BundleReserved--> Groups --Group--> Dispatch
+//!                                                                            +--GroupPlaced--> Dispatch (of the head)
 //!
 //!   Context --> Owner --Enqueue--> Callers --Assign--> Owner --Call--> Host (the actor's node) --Run--> worker
 //!

@@ -39,6 +39,13 @@ impl Core {
         }
     }
 
+    /// The head hears where the bundles of this group are before it hears whatever is sent to it next.
+    pub(super) fn publish_group(&mut self, group: GroupId) {
+        self.tell_groups(group::Event::Publish(group));
+        let effects = std::mem::take(&mut self.wires.groups);
+        effects.into_iter().for_each(|effect| self.groups_effect(effect));
+    }
+
     pub(super) fn tell_groups(&mut self, event: group::Event) {
         if self.logging {
             self.coverage.note("groups", self.groups.len(), &event);
@@ -58,6 +65,9 @@ impl Core {
                 }
                 self.tell_dispatch(dispatch::Event::Group { group, bundles });
                 self.tell_waiters(group);
+            }
+            Effect::Publish { group, bundles } => {
+                self.send(Incarnation::HEAD, Message::GroupPlaced { group, bundles });
             }
         }
     }

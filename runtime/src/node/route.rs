@@ -173,7 +173,10 @@ impl Core {
         match effect {
             Effect::Grant { to, lease } => {
                 self.log("grant", format_args!("{lease}"));
-                self.tell_executor(executor::Event::Leased { lease });
+                match lease.owner {
+                    Incarnation::HEAD => self.tell_host(HostEvent::Leased(lease)),
+                    _ => self.tell_executor(executor::Event::Leased { lease }),
+                }
                 self.send(to, Message::LeaseGranted(lease));
             }
             Effect::Spillback { to, lease, target } => {
@@ -191,7 +194,10 @@ impl Core {
             Effect::Refuse { to, lease, why } => self.send(to, Message::LeaseRefused { lease, why }),
             Effect::Ended { lease } => {
                 self.log("lease-end", format_args!("{lease}"));
-                self.tell_executor(executor::Event::LeaseEnded { lease });
+                match lease.owner {
+                    Incarnation::HEAD => self.tell_host(HostEvent::LeaseEnded(lease)),
+                    _ => self.tell_executor(executor::Event::LeaseEnded { lease }),
+                }
             }
             Effect::LoadChanged(load) => self.load = load,
         }

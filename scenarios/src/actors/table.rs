@@ -5,7 +5,8 @@ use crate::file::{ActorStep, Place};
 use crate::value::Value;
 use futures_util::future::BoxFuture;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{ActorInit, ActorType, Context, Error, Nanos, ObjectRef, Resources};
+use mobula_runtime::{ActorInit, ActorType, Context, Error, Nanos, ObjectRef, PlacementGroup, Resources};
+use std::sync::Arc;
 
 /// A handle, or why there is none.
 type Found = BoxFuture<'static, Result<Handle, Error>>;
@@ -41,6 +42,8 @@ pub struct Plan {
     pub step: ActorStep,
     /// Values, and references to be resolved.
     pub args: Vec<Result<Value, ObjectRef<Value>>>,
+    /// The placement group that its place names.
+    pub group: Option<Arc<PlacementGroup>>,
 }
 
 /// What the runtime calls [`Counter::add`].
@@ -101,7 +104,7 @@ async fn find<T: ActorType>(name: String, limit: Option<Nanos>, context: Context
 }
 
 async fn create<T: ActorType>(plan: Plan, context: Context) -> Result<Handle, Error> {
-    let Plan { step, args } = plan;
+    let Plan { step, args, group } = plan;
     let mut init = ActorInit::<T>::new().label(&step.name.text).resource(Resources::CPU, 0.0);
     for arg in args {
         init = match arg {
@@ -112,13 +115,14 @@ async fn create<T: ActorType>(plan: Plan, context: Context) -> Result<Handle, Er
     for (name, amount) in step.resources.iter() {
         init = init.resource(name, amount.0 as f64 / 10_000.0);
     }
-    init = match &step.place {
-        // The grammar refuses groups for actors.
-        Place::Any | Place::Group(..) => init,
-        Place::On(node) => init.on(&node.text),
-        Place::Prefer(node) => init.prefer(&node.text),
-        Place::Labels(labels) => init.labels(labels.clone()),
-        Place::Spread => init.spread(),
+    init = match (&step.place, &group) {
+        (Place::Any, _) | (Place::Group(..), None) => init,
+        (Place::On(node), _) => init.on(&node.text),
+        (Place::Prefer(node), _) => init.prefer(&node.text),
+        (Place::Labels(labels), _) => init.labels(labels.clone()),
+        (Place::Spread, _) => init.spread(),
+        (Place::Group(_, None), Some(group)) => init.in_group(group),
+        (Place::Group(_, Some(index)), Some(group)) => init.in_bundle(group, *index),
     };
     if let Some(times) = step.max_restarts {
         init = init.max_restarts(times);

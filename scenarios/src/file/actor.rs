@@ -1,7 +1,7 @@
 //! `actor`, `find_actor`, `call` and `kill_actor`.
 
 use super::OneOrMany;
-use super::model::{ActorStep, CallStep, Expect, KillActor, Literal, Name, Place};
+use super::model::{ActorStep, CallStep, Expect, KillActor, Literal, Name};
 use super::resources;
 use super::source::{Result, hint};
 use super::submit::place;
@@ -33,16 +33,11 @@ pub(super) fn actor(table: &mut Table<'_>) -> Result<ActorStep> {
         let message = format!("`{name}` takes {} arguments, not {}", class.params, args.len());
         return Err(table.error(message));
     }
-    let place = place(table)?;
-    if let Place::Group(group, _) = &place {
-        let message = format!("an actor has no place in a group such as `{}`: only tasks do", group.text);
-        return Err(table.error(message));
-    }
     let step = ActorStep {
         class,
         name: table.need("as")?,
         args,
-        place,
+        place: place(table)?,
         resources: resources(table, 1.0)?,
         max_restarts: times(table, "max_restarts")?,
         max_task_retries: times(table, "max_task_retries")?,

@@ -116,9 +116,7 @@ impl Checker<'_> {
             Action::Submit(submit) => self.submit(submit, scope),
             Action::Actor(actor) => {
                 actor.args.iter().try_for_each(|arg| self.literal(arg, scope, false))?;
-                if let Place::On(node) | Place::Prefer(node) = &actor.place {
-                    self.known("node", &scope.nodes, node)?;
-                }
+                self.place(&actor.place, scope)?;
                 self.define("actor", &mut scope.actors, &actor.name)
             }
             Action::FindActor(find) => self.define("actor", &mut scope.actors, &find.name),
@@ -207,17 +205,20 @@ impl Checker<'_> {
                 self.literal(value, scope, submit.count > 1)?;
             }
         }
-        if let Place::On(node) | Place::Prefer(node) = &submit.place {
-            self.known("node", &scope.nodes, node)?;
-        }
-        if let Place::Group(group, _) = &submit.place {
-            self.known("placement group", &scope.groups, group)?;
-        }
+        self.place(&submit.place, scope)?;
         let (what, names) = match submit.function.streams {
             true => ("generator", &mut scope.streams),
             false => ("object", &mut scope.objects),
         };
         submit.names.iter().try_for_each(|name| self.define(what, names, name))
+    }
+
+    fn place(&self, place: &Place, scope: &Scope) -> Result<()> {
+        match place {
+            Place::On(node) | Place::Prefer(node) => self.known("node", &scope.nodes, node),
+            Place::Group(group, _) => self.known("placement group", &scope.groups, group),
+            Place::Any | Place::Spread | Place::Labels(_) => Ok(()),
+        }
     }
 
     fn call(&self, call: &CallStep, scope: &mut Scope) -> Result<()> {

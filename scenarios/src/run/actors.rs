@@ -5,7 +5,7 @@ use super::report::Failure;
 use super::steps::{failed, is_expected, unexpected};
 use crate::actors::Plan;
 use crate::condition::Condition;
-use crate::file::{ActorStep, CallStep, Expect, FindActor, KillActor, Literal, Name, ObjectName};
+use crate::file::{ActorStep, CallStep, Expect, FindActor, KillActor, Literal, Name, ObjectName, Place};
 use crate::value::Value;
 use mobula_runtime::macros::Handle;
 use mobula_runtime::{Error, ObjectRef, Retries};
@@ -16,7 +16,11 @@ impl Driver {
         for literal in &step.args {
             args.push(self.argument(literal)?);
         }
-        let plan = Plan { step: step.clone(), args };
+        let group = match &step.place {
+            Place::Group(name, _) => Some(self.group(name, 0)?),
+            _ => None,
+        };
+        let plan = Plan { step: step.clone(), args, group };
         let handle = (step.class.create)(plan, self.context().clone()).await.map_err(|error| failed(&error))?;
         self.state().actors.insert(step.name.text.clone(), handle);
         Ok("created".to_owned())

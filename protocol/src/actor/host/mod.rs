@@ -25,6 +25,8 @@
 //!   again still gets at least one call further, if that call is not the cause.
 //! - When the worker crashes or is stopped by force, the head hears when the worker has returned. Callers hear at once of
 //!   what had not begun; of a call that may still end, when it has, unless no other incarnation can run it.
+//! - An incarnation has a lease of this node all its life. When its bundle is taken back with its placement group it ends
+//!   at once, and one that the head asks for after that never begins ([`End::Evicted`]).
 //! - Only a call that may have begun is charged to its caller.
 //!
 //! # Must not happen
@@ -44,7 +46,7 @@ use crate::{
 use bytes::Bytes;
 use calls::Calls;
 use save::{Saving, Withheld};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Most calls in the queue of a worker that runs one at a time.
@@ -53,6 +55,10 @@ pub const BATCH: usize = 64;
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The node granted the head a lease.
+    Leased(LeaseId),
+    /// That lease is over: returned by the head after the incarnation, or taken back with the bundle it was in.
+    LeaseEnded(LeaseId),
     /// The head wants an incarnation here.
     Start {
         /// Its lease.
@@ -225,6 +231,8 @@ pub struct Host {
     actors: BTreeMap<LeaseId, Actor>,
     /// The incarnation of each call and constructor here.
     keys: BTreeMap<Key, LeaseId>,
+    /// Leases of the head on this node.
+    leased: BTreeSet<LeaseId>,
 }
 
 impl Default for Host {
@@ -236,7 +244,7 @@ impl Default for Host {
 impl Host {
     /// No actors.
     pub fn new() -> Self {
-        Self { actors: BTreeMap::new(), keys: BTreeMap::new() }
+        Self { actors: BTreeMap::new(), keys: BTreeMap::new(), leased: BTreeSet::new() }
     }
 
     /// Whether this is a call or a constructor here.
@@ -263,6 +271,10 @@ impl Host {
         out: &mut Out,
     ) {
         let key = (spec.task.id, Attempt(incarnation));
+        if !self.leased.contains(&lease) {
+            // The bundle went while the head's word was on its way.
+            return out.extend([Effect::Release(key), say(Word::Ended { lease, end: End::Evicted })]);
+        }
         let limit = match spec.options.concurrency {
             0..=1 if spec.options.exactly_once => 1,
             0..=1 => BATCH,
@@ -330,6 +342,23 @@ impl Host {
             Stage::Constructing | Stage::Alive => {
                 actor.stopping = true;
                 self.rest(lease, out);
+            }
+            Stage::Ending(_) => {}
+        }
+    }
+
+    /// The node took the lease of a living incarnation back: no other one follows.
+    fn lease_ended(&mut self, lease: LeaseId, out: &mut Out) {
+        self.leased.remove(&lease);
+        let Some(actor) = self.actors.get_mut(&lease) else { return };
+        match actor.stage {
+            Stage::Fetching => {
+                out.extend([Effect::Unwant(actor.key), Effect::Release(actor.key)]);
+                self.gone(lease, End::Evicted, out);
+            }
+            Stage::Constructing | Stage::Alive => {
+                out.push(Effect::StopWorker(lease));
+                self.wind_up(lease, End::Evicted, "its placement group was removed", Begun::All, out);
             }
             Stage::Ending(_) => {}
         }
@@ -425,6 +454,8 @@ impl Machine for Host {
 
     fn step(&mut self, _now: Nanos, event: Event, out: &mut Out) {
         match event {
+            Event::Leased(lease) => drop(self.leased.insert(lease)),
+            Event::LeaseEnded(lease) => self.lease_ended(lease, out),
             Event::Start { lease, spec, incarnation, checkpoint } => {
                 self.start(lease, spec, incarnation, checkpoint, out);
             }
@@ -449,10 +480,12 @@ impl Machine for Host {
     fn check(&self) -> Result<(), Violation> {
         let mut calls = 0;
         for (lease, actor) in &self.actors {
+            let ending = matches!(actor.stage, Stage::Ending(_));
+            Violation::unless(ending || self.leased.contains(lease), "host-leased", || format!("{lease} is not held"))?;
             actor.calls.check(*lease)?;
             actor.saving.check(*lease, matches!(actor.stage, Stage::Alive))?;
             calls += actor.calls.len() + usize::from(self.keys.contains_key(&actor.key));
-            let idle = !matches!(actor.stage, Stage::Ending(_)) || actor.calls.waiting() == 0;
+            let idle = !ending || actor.calls.waiting() == 0;
             Violation::unless(idle, "host-ending", || format!("{lease} ends with calls that have not begun"))?;
         }
         Violation::unless(calls == self.keys.len(), "host-keys", || format!("{calls} calls, {} keys", self.keys.len()))

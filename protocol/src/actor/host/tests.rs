@@ -21,6 +21,7 @@ fn spec(id: TaskId, args: Vec<Arg>) -> Arc<TaskSpec> {
 fn host(options: ActorOptions, checkpoint: Option<Checkpoint>) -> Host {
     let mut host = Host::new();
     let actor = Arc::new(ActorSpec { task: spec(TaskId { owner: ONE, seq: 1 }, Vec::new()), options });
+    step(&mut host, Event::Leased(LEASE));
     step(&mut host, Event::Start { lease: LEASE, spec: actor, incarnation: 1, checkpoint });
     let started = step(&mut host, Event::Constructed { lease: LEASE, result: Ok(()) });
     assert!(started.contains(&say(Word::Started(LEASE))), "{started:?}");

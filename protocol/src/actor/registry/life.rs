@@ -1,7 +1,6 @@
 //! From creation to death.
 
 use super::*;
-use crate::TaskErrorKind;
 
 impl Registry {
     pub(super) fn create(&mut self, from: Incarnation, spec: Arc<ActorSpec>, out: &mut Out) {
@@ -150,6 +149,11 @@ impl Registry {
             let cause = match end {
                 End::HandedBack(_) => None,
                 End::Stopped => Some(ActorDeath::Killed.error("its worker was stopped")),
+                End::Evicted => {
+                    let Some(actor) = self.actors.get(&held.actor) else { return };
+                    let error = actor.doom.clone().unwrap_or_else(|| without_group(&actor.spec));
+                    return self.die(held.actor, error, out);
+                }
                 End::Crashed(why) => Some(ActorDeath::Crashed.error(why)),
                 End::Failed(error) => {
                     let kind = if matches!(error.kind, TaskErrorKind::ActorDied(_)) {
@@ -216,6 +220,18 @@ impl Registry {
         let Some(actor) = self.actors.get(&id).filter(|actor| !actor.spec.options.detached) else { return };
         let message = format!("nobody had a handle to {} ({id}) any more", actor.spec.task.label);
         self.doom(now, id, ActorDeath::OutOfScope.error(message), false, out);
+    }
+
+    pub(super) fn group_removed(&mut self, now: Nanos, group: GroupId, out: &mut Out) {
+        self.doom_inside(now, |inside| inside == group, out);
+    }
+
+    /// Ends all actors in such placement groups.
+    fn doom_inside(&mut self, now: Nanos, such: impl Fn(GroupId) -> bool, out: &mut Out) {
+        let inside = |actor: &Actor| actor.spec.task.class.placement.group().is_some_and(&such);
+        let inside: Vec<_> = self.actors.iter().filter(|(_, actor)| inside(actor)).collect();
+        let inside: Vec<_> = inside.into_iter().map(|(id, actor)| (*id, without_group(&actor.spec))).collect();
+        inside.into_iter().for_each(|(id, error)| self.doom(now, id, error, true, out));
     }
 
     /// Sees to it that the actor ends and does not come back.
@@ -295,6 +311,7 @@ impl Registry {
             let error = ActorDeath::OwnerDied.error(format!("{id}: its creator, {dead}, died"));
             self.doom(now, id, error, true, out);
         }
+        self.doom_inside(now, |group| group.owner == dead, out);
         for (lease, held) in self.leases.extract_if(.., |_, held| held.at == dead).collect::<Vec<_>>() {
             // The dispatcher forgets the leases of a dead node by itself.
             let error = match preempted {
@@ -308,6 +325,13 @@ impl Registry {
             self.located(object, orphaned(object), out);
         }
     }
+}
+
+/// The death of an actor whose placement group is gone.
+pub(super) fn without_group(spec: &ActorSpec) -> TaskError {
+    let (label, id) = (&spec.task.label, spec.id());
+    let group = spec.task.class.placement.group().map_or_else(String::new, |group| format!(" {group}"));
+    ActorDeath::GroupRemoved.error(format!("{label} ({id}): its placement group{group} was removed, or its maker died"))
 }
 
 fn orphaned(object: ObjectId) -> Located {

@@ -20,6 +20,10 @@
 //! - The end of a node that was draining costs no restart of an actor that may be restarted at all: whoever takes nodes
 //!   away must not use up what is meant for crashes. One that is never restarted dies of it, and says so
 //!   ([`ActorDeath::Preempted`]). Ray: `num_restarts_due_to_node_preemption`.
+//! - An actor in a placement group is leased for in the group's bundles and nowhere else; when the bundle's node dies, a
+//!   restart waits in the dispatcher until the bundle is set aside anew. When the group is removed or its maker dies its
+//!   actors die at once ([`ActorDeath::GroupRemoved`]), detached ones too; whether the maker's word or the host's
+//!   ([`End::Evicted`]) is here first makes no difference.
 //! - The arguments of the constructor are given back to their owners exactly once, when the actor is dead.
 //! - Every watcher of an actor hears where it is, also one that asks before its creator's word has arrived (the two come
 //!   over different links), and one that asks after its death.
@@ -32,8 +36,8 @@ mod life;
 
 use super::types::{ActorDeath, ActorId, ActorName, ActorSpec, Checkpoint, End, Place};
 use super::words::{Known, Word};
-use crate::{ByteSize, Incarnation, LeaseId, Located, Machine, Nanos, NodeId, ObjectId, SchedulingClass, TaskError};
-use crate::{TaskId, Violation};
+use crate::{ByteSize, GroupId, Incarnation, LeaseId, Located, Machine, Nanos, NodeId, ObjectId, SchedulingClass, TaskError};
+use crate::{TaskErrorKind, TaskId, Violation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -85,6 +89,8 @@ pub enum Event {
     },
     /// A node drains: what dies with it from now on is preempted. May be said again and again.
     Draining(Incarnation),
+    /// The maker of a placement group removed it.
+    GroupRemoved(GroupId),
     /// Membership declared a node dead.
     NodeDied(Incarnation),
     /// The deadline has come.
@@ -352,10 +358,17 @@ impl Machine for Registry {
             Event::Assigned { task, lease, to } => self.assigned(task, lease, to, out),
             Event::Unschedulable { task, error } => {
                 let id = ActorId(task);
-                let label = self.actors.get(&id).map(|actor| actor.spec.task.label.clone()).unwrap_or_default();
-                let message = format!("{label} ({id}) has no place to run");
-                self.die(id, ActorDeath::Unschedulable.error(message).because(error), out);
+                let Some(actor) = self.actors.get(&id) else { return };
+                let error = match error.kind {
+                    TaskErrorKind::GroupRemoved => life::without_group(&actor.spec),
+                    _ => {
+                        let message = format!("{} ({id}) has no place to run", actor.spec.task.label);
+                        ActorDeath::Unschedulable.error(message).because(error)
+                    }
+                };
+                self.die(id, error, out);
             }
+            Event::GroupRemoved(group) => self.group_removed(now, group, out),
             Event::Draining(node) => {
                 self.draining.insert(node);
             }

@@ -244,6 +244,8 @@ impl Dispatch {
         for bundles in self.groups.values_mut() {
             bundles.retain(|(_, at, _)| !is_dead(&self.dead, *at));
         }
+        let orphaned: Vec<GroupId> = self.groups.keys().filter(|group| group.owner == node).copied().collect();
+        orphaned.into_iter().for_each(|group| self.group_changed(now, group, None, out));
         let view = self.view.clone();
         self.viewed(now, view, out);
         touched.into_iter().for_each(|ix| self.drive(now, ix, out));

@@ -33,8 +33,9 @@
 //! - **Waiting is explained.** An infeasible task waits, [`Dispatch::why`] says for what. Only hard affinity to a node
 //!   that is dead or draining, or that has not existed for [`DispatchSettings::grace`], is an error.
 //! - **Placement groups.** A class that names a group asks where the group's usable bundles are, and nowhere else; those
-//!   of a node that died are none from that moment on, whoever hears of it first. When the group is removed its queued
-//!   tasks fail with `GroupRemoved`; the owner ends those that run.
+//!   of a node that died are none from that moment on, whoever hears of it first. When the group is removed, or its
+//!   maker dies (which only another than the maker can see: the head, which leases for actors), its queued tasks fail
+//!   with `GroupRemoved`; the owner ends those that run.
 //! - A spillback to a node known as dead goes back to where it came from with its hops used up: granted or queued
 //!   (ray#63405).
 //!

@@ -2,7 +2,8 @@
 //!
 //! A *bundle* is an amount of resources set aside on one node. A *group* is several bundles that are reserved by one
 //! strategy; tasks that name the group run inside its bundles and use what was set aside, not what is free. The process
-//! that makes a group owns it: this machine lives beside its [`Dispatch`](super::Dispatch).
+//! that makes a group owns it: this machine lives beside its [`Dispatch`](super::Dispatch). Leases for actors are the
+//! head's, so a group that an actor names is *published*: the head hears of its usable bundles too.
 //!
 //! # States of a bundle
 //! ```text
@@ -17,6 +18,10 @@
 //!   pause that grows from [`PAUSE`] to [`LONGEST_PAUSE`]. A round begins only when every answer to the last one is
 //!   here, so answers are never taken for those of another round; and with the cluster as the owner knows it then.
 //! - **Strategy (I35).** Strict forms hold at all times; the others are preferences. See `plan.rs`.
+//! - **Published (P6).** From [`Event::Publish`] on, the head is told what the dispatcher is told, in the same order:
+//!   what is usable at that moment, each change, and the end. Who publishes before he sends the head an actor can rely
+//!   on the head knowing the group by then, because links keep order. The head's word of a death may be older or newer
+//!   than the maker's: bundles on nodes that the head knows as dead are none. The maker's own death needs no message.
 //! - **Loss.** Bundles on a node that died are reserved anew; the others stay usable meanwhile.
 //! - **Nothing is left behind.** A reservation lives as long as its owner, by membership's verdict, and a return is a
 //!   message on a link that repeats it until the node has heard it or is dead: the obligation to clean up has no retry
@@ -25,7 +30,7 @@
 //!
 //! # Where we differ from Ray
 //! Ray's control store makes groups, one at a time, in two phases with a commit message and a persisted record, because
-//! a group may outlive its creator. Here the creator reserves and uses: the first phase is [`Effect::Reserve`], and
+//! a group may outlive its creator; actors in it end with it, as here. Here the creator reserves and uses: the first phase is [`Effect::Reserve`], and
 //! what makes it final is the first lease, so there is nothing to commit and nothing to persist. Bundles are accounts
 //! of their own at the node, not renamed resources (Ray's `CPU_group_0_...`).
 
@@ -89,6 +94,8 @@ pub enum Event {
         /// How.
         strategy: Strategy,
     },
+    /// An actor names it: the head must know where its bundles are, from now on.
+    Publish(GroupId),
     /// It no longer does.
     Remove(GroupId),
     /// The cluster changed.
@@ -139,6 +146,13 @@ pub enum Effect {
         /// In their order.
         bundles: Option<Vec<Placed>>,
     },
+    /// Tell the head the same of a published group.
+    Publish {
+        /// The group.
+        group: GroupId,
+        /// In their order.
+        bundles: Option<Vec<Placed>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +177,17 @@ struct Group {
     retry_at: Option<Nanos>,
     /// What it waits for, if it does.
     why: Option<String>,
+    /// Whether the head is told of it.
+    published: bool,
+}
+
+impl Group {
+    fn usable(&self) -> Vec<Placed> {
+        let place = |(index, (resources, state)): (u32, &(Resources, State))| {
+            usable_at(*state).map(|at| (index, at, resources.clone()))
+        };
+        (0..).zip(&self.bundles).filter_map(place).collect()
+    }
 }
 
 /// The placement groups of one owner. See the module's documentation.
@@ -266,15 +291,25 @@ impl Groups {
 
     fn tell(&self, id: GroupId, out: &mut Vec<Effect>) {
         let Some(group) = self.groups.get(&id) else { return };
-        let usable = (0..)
-            .zip(&group.bundles)
-            .filter_map(|(index, (resources, state))| usable_at(*state).map(|at| (index, at, resources.clone())));
-        out.push(Effect::Usable { group: id, bundles: Some(usable.collect()) });
+        out.push(Effect::Usable { group: id, bundles: Some(group.usable()) });
+        if group.published {
+            out.push(Effect::Publish { group: id, bundles: Some(group.usable()) });
+        }
+    }
+
+    fn publish(&mut self, id: GroupId, out: &mut Vec<Effect>) {
+        if let Some(group) = self.groups.get_mut(&id).filter(|group| !group.published) {
+            group.published = true;
+            out.push(Effect::Publish { group: id, bundles: Some(group.usable()) });
+        }
     }
 
     fn remove(&mut self, id: GroupId, out: &mut Vec<Effect>) {
         let Some(group) = self.groups.remove(&id) else { return };
         out.push(Effect::Usable { group: id, bundles: None });
+        if group.published {
+            out.push(Effect::Publish { group: id, bundles: None });
+        }
         for (index, (_, state)) in (0..).zip(group.bundles) {
             // A node that was asked answers first and reads the return then.
             out.extend(at(state).map(|to| Effect::Return { to, bundle: Bundle { group: id, index } }));
@@ -320,11 +355,12 @@ impl Machine for Groups {
         match event {
             Event::Create { group, bundles, strategy } => {
                 let bundles = bundles.into_iter().map(|resources| (resources, State::Unplaced)).collect();
-                let (refused, retry_at, why) = (false, None, None);
-                self.groups.insert(group, Group { strategy, bundles, refused, pause: PAUSE, retry_at, why });
+                let (refused, retry_at, why, published) = (false, None, None, false);
+                self.groups.insert(group, Group { strategy, bundles, refused, pause: PAUSE, retry_at, why, published });
                 self.tell(group, out);
                 self.place(group, out);
             }
+            Event::Publish(group) => self.publish(group, out),
             Event::Remove(group) => self.remove(group, out),
             Event::View(view) => {
                 self.view = view;

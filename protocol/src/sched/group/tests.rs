@@ -30,6 +30,8 @@ struct World {
     to: BTreeMap<NodeId, VecDeque<Effect>>,
     from: BTreeMap<NodeId, VecDeque<local::Effect>>,
     usable: BTreeMap<GroupId, Vec<Placed>>,
+    /// What the head was told.
+    published: BTreeMap<GroupId, Vec<Placed>>,
     next: u32,
 }
 
@@ -42,6 +44,7 @@ impl World {
             to: BTreeMap::new(),
             from: BTreeMap::new(),
             usable: BTreeMap::new(),
+            published: BTreeMap::new(),
             next: 0,
         };
         cpus.iter().for_each(|cpus| world.add(*cpus));
@@ -76,7 +79,12 @@ impl World {
                 }
                 Effect::Usable { group, bundles: Some(bundles) } => drop(self.usable.insert(group, bundles)),
                 Effect::Usable { group, bundles: None } => drop(self.usable.remove(&group)),
+                Effect::Publish { group, bundles: Some(bundles) } => drop(self.published.insert(group, bundles)),
+                Effect::Publish { group, bundles: None } => drop(self.published.remove(&group)),
             }
+        }
+        for (group, bundles) in &self.published {
+            assert_eq!(self.usable.get(group), Some(bundles), "the head is told what the dispatcher is told");
         }
     }
 
@@ -97,7 +105,7 @@ impl World {
         let event = match effect {
             Effect::Reserve { bundle, resources, .. } => local::Event::Reserve { from: ME, bundle, resources },
             Effect::Return { bundle, .. } => local::Event::Unreserve { bundle },
-            Effect::Usable { .. } => return true,
+            Effect::Usable { .. } | Effect::Publish { .. } => return true,
         };
         let mut out = Vec::new();
         local.step(self.now, event, &mut out);
@@ -232,6 +240,7 @@ fn lost_bundles_are_placed_anew_while_the_others_stay() {
 enum Op {
     Create(Vec<u64>, u8),
     Remove(usize),
+    Publish(usize),
     Deliver(usize, bool),
     View,
     Kill(usize),
@@ -243,6 +252,7 @@ fn op() -> impl proptest::strategy::Strategy<Value = Op> {
     prop_oneof![
         3 => (prop::collection::vec(1..4u64, 1..4), 0..4u8).prop_map(|(cpus, how)| Op::Create(cpus, how)),
         2 => (0..8usize).prop_map(Op::Remove),
+        2 => (0..8usize).prop_map(Op::Publish),
         16 => (0..8usize, any::<bool>()).prop_map(|(node, inbound)| Op::Deliver(node, inbound)),
         3 => Just(Op::View),
         1 => (0..8usize).prop_map(Op::Kill),
@@ -268,6 +278,11 @@ proptest! {
                     let (group, _) = groups.swap_remove(n % groups.len());
                     w.step(Event::Remove(group));
                 }
+                Op::Publish(n) if !groups.is_empty() => {
+                    let (group, _) = groups[n % groups.len()];
+                    w.step(Event::Publish(group));
+                    prop_assert!(w.published.contains_key(&group));
+                }
                 Op::Deliver(n, inbound) if !ids.is_empty() => drop(w.deliver(ids[n % ids.len()], inbound)),
                 Op::View => w.tell_view(),
                 Op::Kill(n) if ids.len() > 1 => w.kill(ids[n % ids.len()]),
@@ -288,6 +303,7 @@ proptest! {
         for (group, _) in groups {
             w.step(Event::Remove(group));
         }
+        prop_assert!(w.published.is_empty(), "nor does the head keep what is gone");
         w.settle();
         for (member, local) in w.nodes.values() {
             prop_assert_eq!(local.used(), Resources::none(), "{} gives everything back (I33)", member.name);

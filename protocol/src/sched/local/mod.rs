@@ -18,8 +18,8 @@
 //!   overrun is at most what the leases blocked at that time hold.
 //! - **Placement groups (I35).** What is set aside for a bundle is not free, and an account of its own: requests of the
 //!   group's classes are granted from it and from nothing else, also while the node drains. A bundle is set aside if it
-//!   fits what is free, and goes with everything in it when its owner returns it or dies. Requests for bundles and
-//!   others do not wait for each other.
+//!   fits what is free, and goes with everything in it when its owner returns it or dies. Only its owner may use it, and
+//!   the head, for the owner's actors. Requests for bundles and others do not wait for each other.
 //! - **Every request is answered** by exactly one of grant, spillback and refusal, unless its owner returns it or dies
 //!   first.
 //! - **Fairness (I36).** The highest priority first, always. Within a priority the group that has had least of this
@@ -231,7 +231,8 @@ impl Local {
             return Some(Refusal::Infeasible(format!("lease {lease} is not {from}'s to ask for")));
         }
         match class.placement.group() {
-            Some(group) if group.owner != from => {
+            // The head leases for the actors of everybody.
+            Some(group) if group.owner != from && from != Incarnation::HEAD => {
                 Some(Refusal::Infeasible(format!("placement group {group} is not {from}'s to use")))
             }
             Some(group) => self.no_bundle(group, class).map(Refusal::Infeasible),
