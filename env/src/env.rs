@@ -282,6 +282,21 @@ impl Env {
         }
     }
 
+    /// The same for work that borrows what the caller has, on the caller's own thread: what else that thread had to do
+    /// goes to another one meanwhile. A caller that is dropped is dropped before the work or after it.
+    pub async fn compute_here<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match self.place() {
+            #[cfg(not(madsim))]
+            Place::Real(_) => crate::backend::real::compute_here(work),
+            Place::Simulated(sim) => {
+                let (value, charged) = metered(work);
+                let done = sim.reserve_core(charged);
+                self.wait_for(done).await;
+                value
+            }
+        }
+    }
+
     /// Waits until a core of this simulated node has been busy for what was `charged`. If this is given up before, the core
     /// is free then.
     pub(crate) async fn occupy_core(&self, charged: Nanos) {

@@ -139,8 +139,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[doc(hidden)]
 pub mod macros {
     pub use crate::api::{
-        ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, saved, this,
-        this_mut,
+        ActorClass, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody, MethodFuture, MethodItems,
+        saved, this, this_mut,
     };
     pub use crate::api::{Body, BoxFuture, Input, Items, Many, One, Outputs, Rest, Streamed, TaskCall};
     pub use crate::api::{TaskFunction, encoded, output_of, raised};

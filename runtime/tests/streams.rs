@@ -1,7 +1,9 @@
 //! Generators on embedded clusters: real threads, no sockets.
 #![cfg(not(madsim))]
 
-use mobula_runtime::{Blob, Context, Embedded, EmbeddedNode, HeadSettings, Nanos, TaskErrorKind, task};
+use mobula_runtime::{
+    ActorDeath, Blob, Context, Embedded, EmbeddedNode, HeadSettings, Nanos, TaskErrorKind, actor, crash, task,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How many items `count` has made.
@@ -103,5 +105,116 @@ fn a_generators_own_error_comes_after_its_items() {
         assert_eq!(error.kind, TaskErrorKind::TaskFailed);
         assert!(error.message.contains("invalid digit"), "{error}");
         assert_eq!(stream.next_value().await, Ok(None));
+    });
+}
+
+/// Counts what it yields.
+pub struct Steps {
+    made: u64,
+}
+
+#[actor]
+impl Steps {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self { made: 0 }
+    }
+
+    /// From 0; kills its worker at `crash_at` in its first attempt.
+    #[stream]
+    pub fn walk(&mut self, context: Context, to: u64, crash_at: u64) -> impl Iterator<Item = u64> {
+        (0..to).map(move |step| {
+            if step == crash_at && context.attempt() == 1 {
+                crash("told to");
+            }
+            self.made += 1;
+            step
+        })
+    }
+
+    /// Sums up to here, each from the state.
+    #[stream]
+    pub fn look(&self, to: u64) -> impl Iterator<Item = Result<u64, String>> {
+        (0..=to).map(move |n| if n < to { Ok(self.made + n) } else { Err("no further".to_owned()) })
+    }
+
+    /// How many steps it made.
+    pub fn made(&self) -> u64 {
+        self.made
+    }
+
+    #[save]
+    fn save(&self) -> u64 {
+        self.made
+    }
+
+    #[restore]
+    fn restore(made: u64) -> Self {
+        Self { made }
+    }
+}
+
+const SOON: Nanos = Nanos::secs(20);
+
+#[test]
+fn a_method_streams_in_its_turn_as_far_as_its_consumer_lets_it() {
+    let cluster = cluster(&[("A", 1)]);
+    let context = cluster.context().unwrap();
+    cluster.block_on(async {
+        let steps = Steps::actor().create(context).unwrap();
+        let mut stream = steps.walk(1_000_000, u64::MAX).backpressure(2).submit(context).unwrap();
+        for n in 0..100 {
+            assert_eq!(stream.next_value().await, Ok(Some(n)));
+        }
+        let behind = steps.made().submit(context).unwrap();
+        assert_eq!(context.get_within(&behind, Nanos::millis(50)).await.unwrap_err().kind, TaskErrorKind::GetTimeout);
+        drop(stream);
+        let made = context.get_within(&behind, SOON).await.unwrap();
+        assert!((100..=102).contains(&made), "two ahead at most: {made}");
+        let mut sums = steps.look(2).submit(context).unwrap();
+        assert_eq!(sums.next_value().await, Ok(Some(made)));
+        assert_eq!(sums.next_value().await, Ok(Some(made + 1)));
+        let error = sums.next().await.map(|_| ()).unwrap_err();
+        assert!(error.kind == TaskErrorKind::TaskFailed && error.message.contains("no further"), "{error}");
+        let cancelled = steps.walk(1_000_000, u64::MAX).backpressure(1).submit(context).unwrap();
+        cancelled.cancel().unwrap();
+        let after = steps.made().submit(context).unwrap();
+        assert!(context.get_within(&after, SOON).await.is_ok());
+    });
+}
+
+#[test]
+fn a_stream_goes_on_in_the_next_incarnation_or_ends_after_its_items() {
+    let cluster = cluster(&[("A", 1)]);
+    let context = cluster.context().unwrap();
+    cluster.block_on(async {
+        let steps = Steps::actor().max_restarts(1).create(context).unwrap();
+        let mut stream = steps.walk(10, 5).max_retries(1).submit(context).unwrap();
+        for n in 0..10 {
+            assert_eq!(stream.next_value().await, Ok(Some(n)));
+        }
+        assert_eq!(stream.next_value().await, Ok(None));
+        let mut stream = steps.walk(10, 3).submit(context).unwrap();
+        for n in 0..3 {
+            assert_eq!(stream.next_value().await, Ok(Some(n)));
+        }
+        let error = stream.next().await.map(|_| ()).unwrap_err();
+        assert_eq!(error.kind, TaskErrorKind::ActorDied(ActorDeath::Crashed), "{error}");
+    });
+}
+
+#[test]
+fn an_exactly_once_call_is_no_stream() {
+    let cluster = cluster(&[("A", 1)]);
+    let context = cluster.context().unwrap();
+    cluster.block_on(async {
+        let steps = Steps::actor().max_restarts(1).exactly_once().create(context).unwrap();
+        let error = steps.walk(10, 5).submit(context).map(|_| ()).unwrap_err();
+        assert!(error.kind == TaskErrorKind::WrongType && error.message.contains("exactly-once"), "{error}");
+        let untyped = steps.untyped();
+        let path = concat!(module_path!(), "::Steps::walk");
+        let one = untyped.call::<u64>(path).arg::<u64>(1u64).arg::<u64>(5u64).submit(context).unwrap();
+        let error = context.get_within(&one, SOON).await.unwrap_err();
+        assert!(error.kind == TaskErrorKind::WrongType && error.message.contains("yields items"), "{error}");
     });
 }

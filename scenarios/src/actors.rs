@@ -4,7 +4,7 @@ mod table;
 
 pub use table::{CLASSES, COUNTER_ADD, Class, Method, Plan, class};
 
-use crate::tasks::content;
+use crate::tasks::{busy, content};
 use crate::value::Value;
 use mobula_runtime::macros::Handle;
 use mobula_runtime::{Context, Error, Nanos, actor, crash};
@@ -48,6 +48,38 @@ impl Counter {
     pub fn produce(&mut self, bytes: Value, seed: Value) -> Result<Value, String> {
         self.value += 1;
         Ok(Value::Bytes(content(whole(&bytes)?.unsigned_abs(), whole(&seed)?.unsigned_abs())))
+    }
+
+    /// Yields `items` values of so many bytes, each after so many milliseconds of its cpu, and adds one with each. They
+    /// depend on their position alone, as those of `generator`.
+    #[stream]
+    pub fn items(
+        &mut self,
+        context: Context,
+        items: Value,
+        bytes: Value,
+        millis: Value,
+    ) -> impl Iterator<Item = Result<Value, String>> {
+        // What is no number fails as the first item.
+        let sizes = whole(&items).and_then(|items| Ok((items, whole(&bytes)?, whole(&millis)?)));
+        let count = sizes.as_ref().map_or(1, |(items, ..)| items.unsigned_abs());
+        (0..count).map(move |index| {
+            let (_, bytes, millis) = sizes.clone()?;
+            busy(&context, Nanos::millis(millis.unsigned_abs()));
+            self.value += 1;
+            Ok(Value::Bytes(content(bytes.unsigned_abs(), index)))
+        })
+    }
+
+    /// Adds one `items` times and yields each sum: others if it does not begin with the same one.
+    #[stream]
+    pub fn sums(&mut self, items: Value) -> impl Iterator<Item = Result<Value, String>> {
+        let count = whole(&items).map(i64::unsigned_abs);
+        (0..*count.as_ref().unwrap_or(&1)).map(move |_| {
+            count.clone()?;
+            self.value += 1;
+            Ok(Value::Int(self.value))
+        })
     }
 
     /// Waits so many milliseconds without using a cpu, adds one and returns the sum.

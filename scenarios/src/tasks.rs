@@ -203,7 +203,7 @@ pub fn generator_fails(items: u64, bytes: u64) -> impl Iterator<Item = Result<Va
 }
 
 /// Keeps a cpu busy: charged in simulation, spun in the real world.
-fn busy(context: &Context, cost: Nanos) {
+pub(crate) fn busy(context: &Context, cost: Nanos) {
     charge(cost);
     if context.env().world() == WorldKind::Real {
         let began = context.env().now();

@@ -233,6 +233,11 @@ impl RealPlace {
     }
 }
 
+/// Runs work on a thread of the runtime, whose other tasks go to another thread.
+pub(crate) fn compute_here<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
+
 /// Time since the first look at the clock in this process; all nodes of a process share it.
 pub(crate) fn now() -> Nanos {
     static START: OnceLock<Instant> = OnceLock::new();

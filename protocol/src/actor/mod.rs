@@ -42,6 +42,13 @@
 //!   The process that makes the actor publishes the group to the head before it asks for the actor, and every change
 //!   after that ([`crate::sched::group`]); a restart goes where the bundle is by then. With the group its actors end,
 //!   whoever hears of it first: the head, or the host whose lease goes with the bundle.
+//! - **Methods that stream (F03)** are calls whose results come one by one ([`crate::owner`] numbers and keeps them, as for
+//!   tasks). A call has its turn until its last item, or until its consumer leaves or cancels it; one that takes `&mut self`
+//!   has the actor alone meanwhile, one that takes `&self` shares it as other such calls do. When the incarnation ends under
+//!   it, the call is lost like any other: made again if the budget allows, and then the consumer goes on where it was and is
+//!   given nothing twice; else the stream ends with `ActorUnavailable` or `ActorDied` after the items that were made. An
+//!   exactly-once actor has no such calls: an item is out before the checkpoint that would have its effect, and the
+//!   checkpoint comes after the last one. Whoever asks for it is refused at submission.
 //! - **Constructor arguments are pinned for life**: the head is registered as a holder of every object they reach.
 //!
 //! # Durability

@@ -10,6 +10,14 @@
 //! Items that have a value, or that nobody refers to any more, are dropped on arrival; lost ones get their value back;
 //! new ones follow where the last attempt ended. So the consumer notices nothing.
 //!
+//! New items follow only what they belong to: unless other values are accepted ([`Replay::Accept`]), an attempt that comes
+//! to its first new item after other items than the consumer was given is ended there, with `NondeterministicReplay`. A
+//! digest of all items so far is kept for that, also of those that nobody refers to any more. (Ray would go on, with the
+//! beginning of one run and the end of another.)
+//!
+//! A method of an actor that streams is the same to its owner. Its attempts are those of the call: after the end of an
+//! incarnation under it the next one runs the method again from its beginning, at the cost of the crash budget.
+//!
 //! If an item is lost that the running attempt has passed already, and somebody wants it, the attempt is told to stop
 //! where it is, and once it has stopped the generator runs again, at the cost of the loss budget. (The consumer may be
 //! waiting for just that item, and the generator for the consumer.)
@@ -25,7 +33,7 @@
 use super::Owner;
 use super::attempts::spend;
 use super::types::{Effect, Object, Stage, Task};
-use crate::{Attempt, Credit, Incarnation, Located, ObjectId, TaskError, TaskErrorKind, TaskId, TaskResult, Violation};
+use crate::{Attempt, Credit, Incarnation, Located, ObjectId, Replay, TaskError, TaskErrorKind, TaskId, TaskResult, Violation};
 use std::collections::BTreeSet;
 
 /// What is known of the items of a generator.
@@ -35,8 +43,12 @@ pub(super) struct Stream {
     pub live: BTreeSet<u32>,
     /// Items that any attempt has made.
     pub made: u32,
+    /// Digest of those, as they were when they were new.
+    digest: u64,
     /// Items that the current attempt has made.
     pub seen: u32,
+    /// Digest of those.
+    seen_digest: u64,
     /// Items that the consumer has taken.
     pub taken: u32,
     /// How many there are, once an attempt has come to its end.
@@ -83,7 +95,7 @@ impl Owner {
     /// A new attempt was pushed: it begins at the first item.
     pub(super) fn stream_pushed(&mut self, id: TaskId, out: &mut Vec<Effect>) {
         if let Some(stream) = self.tasks.get_mut(&id).and_then(|task| task.stream.as_mut()) {
-            (stream.seen, stream.again) = (0, false);
+            (stream.seen, stream.seen_digest, stream.again) = (0, 0, false);
             self.send_credit(id, out);
         }
     }
@@ -120,8 +132,17 @@ impl Owner {
         stream.seen = index.saturating_add(1);
         let new = index == stream.made;
         let wanted = !stream.again && !stream.dropped && !stale && stream.total.is_none();
+        let other = stream.seen_digest != stream.digest && spec.replay == Replay::Strict;
+        stream.seen_digest = fold(stream.seen_digest, result.hash);
+        if new && wanted && other {
+            self.started(id, attempt);
+            self.refuse(from, object, result, out);
+            let message = format!("{} ({id}) made other items before number {index} when it ran again", spec.label);
+            return self.end(id, true, TaskError::new(TaskErrorKind::NondeterministicReplay, message), out);
+        }
         if new && wanted {
             stream.made += 1;
+            stream.digest = stream.seen_digest;
             stream.live.insert(index);
             self.objects.insert(object, Object { local: 1, item: true, ..Object::default() });
             self.make_durable(object, spec.durability);
@@ -260,4 +281,9 @@ impl Owner {
             && (task.stage != Stage::Finished || stream.dropped || stream.total.is_some() || stream.failed.is_some());
         Violation::unless(right, "I17 items in order and not too many", || format!("{id}: {stream:?}"))
     }
+}
+
+/// FNV-1a, by words of 64 bits.
+fn fold(digest: u64, hash: u64) -> u64 {
+    (digest ^ hash).wrapping_mul(0x0000_0100_0000_01b3)
 }

@@ -151,7 +151,7 @@ impl Owner {
     }
 
     /// Ends a task that is not over with this error.
-    fn end(&mut self, id: TaskId, recursive: bool, error: TaskError, out: &mut Vec<Effect>) {
+    pub(super) fn end(&mut self, id: TaskId, recursive: bool, error: TaskError, out: &mut Vec<Effect>) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         match task.stage {
             Stage::Finished => return,

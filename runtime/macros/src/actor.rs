@@ -1,6 +1,6 @@
 //! `#[actor]` on an `impl` block.
 
-use crate::parameters::{Parameters, fallible, is_rest, returned};
+use crate::parameters::{Parameters, fallible, is_rest, returned, yielded};
 use proc_macro2::TokenStream as Tokens;
 use quote::{format_ident, quote};
 use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Type, Visibility};
@@ -8,9 +8,16 @@ use syn::{FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Type, Visibility};
 /// The functions of the block by what they are to the runtime.
 struct Parts {
     constructor: ImplItemFn,
-    methods: Vec<ImplItemFn>,
+    methods: Vec<Method>,
     /// What saves the state, and what restores it.
     hooks: Option<(ImplItemFn, ImplItemFn)>,
+}
+
+/// What a handle can call.
+struct Method {
+    function: ImplItemFn,
+    /// Whether it yields items.
+    streams: bool,
 }
 
 /// The block as it was, the type of its handles, and its entry among the classes.
@@ -93,8 +100,12 @@ fn parts(block: &mut ItemImpl) -> syn::Result<Parts> {
             before != function.attrs.len()
         };
         let (saves, restores) = (marked(function, "save"), marked(function, "restore"));
+        let streams = marked(function, "stream");
         let has_self = function.sig.receiver().is_some();
         let public = matches!(function.vis, Visibility::Public(_));
+        if streams && (saves || restores || !public || !has_self) {
+            return Err(syn::Error::new_spanned(&function.sig, "`#[stream]` goes on a method that handles can call"));
+        }
         if saves {
             save = Some(function.clone());
         } else if restores {
@@ -102,7 +113,7 @@ fn parts(block: &mut ItemImpl) -> syn::Result<Parts> {
         } else if function.sig.ident == "new" && !has_self {
             constructor = Some(function.clone());
         } else if public && has_self {
-            methods.push(function.clone());
+            methods.push(Method { function: function.clone(), streams });
         }
     }
     let hooks = match (save, restore) {
@@ -200,7 +211,8 @@ fn expand_constructor(function: &ImplItemFn, class: &Ident, runtime: &Tokens) ->
 }
 
 /// What a handle calls, the function behind it, and its entry in the class.
-fn expand_method(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn::Result<(Tokens, Tokens, Tokens)> {
+fn expand_method(method: &Method, class: &Ident, runtime: &Tokens) -> syn::Result<(Tokens, Tokens, Tokens)> {
+    let Method { function, streams } = method;
     let name = &function.sig.ident;
     let Some(FnArg::Receiver(receiver)) = function.sig.inputs.first() else {
         return Err(syn::Error::new_spanned(&function.sig, "a method takes self"));
@@ -208,21 +220,73 @@ fn expand_method(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn:
     if receiver.reference.is_none() {
         return Err(syn::Error::new_spanned(receiver, "an actor outlives its calls: take `&self` or `&mut self`"));
     }
-    let Parameters { asked, added, passed } = parameters(function, runtime)?;
-    let (value, fails) = value(function);
-    let unwrapped = fails.then(|| quote!(.map_err(#runtime::macros::raised)?));
-    let awaited = function.sig.asyncness.map(|_| quote!(.await));
-    let (this, kind) = match receiver.mutability {
-        Some(_) => (quote!(#runtime::macros::this_mut::<#class>(instance)?), quote!(&'a mut)),
-        None => (quote!(#runtime::macros::this::<#class>(instance)?), quote!(&'a)),
+    let (value, fails) = match streams {
+        true => fallible(yielded(&function.sig)?),
+        false => value(function),
+    };
+    let parameters = parameters(function, runtime)?;
+    let this = match receiver.mutability {
+        Some(_) => quote!(#runtime::macros::this_mut::<#class>(instance)?),
+        None => quote!(#runtime::macros::this::<#class>(instance)?),
+    };
+    let called = quote!(#class::#name);
+    let code = match streams {
+        true => expand_stream(function, &called, &this, fails, &parameters.passed, runtime),
+        false => expand_call(function, &called, &this, fails, &parameters.passed, runtime),
     };
     let body = format_ident!("call_{name}");
+    let variant = match (streams, function.sig.asyncness.is_some(), receiver.mutability.is_some()) {
+        (false, false, true) => quote!(Sync),
+        (false, false, false) => quote!(SharedSync),
+        (false, true, true) => quote!(Async),
+        (false, true, false) => quote!(SharedAsync),
+        (true, _, true) => quote!(Stream),
+        (true, _, false) => quote!(SharedStream),
+    };
+    let full = quote! {
+        ::std::concat!(::std::module_path!(), "::", ::std::stringify!(#class), "::", ::std::stringify!(#name))
+    };
+    let (promise, begin) = match streams {
+        true => (quote!(#value, #runtime::macros::Streamed<#value>), quote!(stream)),
+        false => (quote!(#value), quote!(call)),
+    };
+    let (docs, asked, added) = (docs(function), &parameters.asked, &parameters.added);
+    let handle = quote! {
+        #(#docs)*
+        pub fn #name(&self, #(#asked),*) -> #runtime::ActorCall<#promise> {
+            self.0.#begin(#full) #(#added)*
+        }
+    };
+    let entry = quote!(#runtime::macros::Method { name: #full, body: #runtime::macros::MethodBody::#variant(#body) });
+    Ok((handle, code, entry))
+}
+
+/// The kind of reference to itself that a method takes.
+fn reference(function: &ImplItemFn) -> Tokens {
+    match function.sig.receiver().is_some_and(|receiver| receiver.mutability.is_some()) {
+        true => quote!(&'a mut),
+        false => quote!(&'a),
+    }
+}
+
+/// Calls a method with one result.
+fn expand_call(
+    function: &ImplItemFn,
+    called: &Tokens,
+    this: &Tokens,
+    fails: bool,
+    passed: &[Tokens],
+    runtime: &Tokens,
+) -> Tokens {
+    let (body, kind) = (format_ident!("call_{}", function.sig.ident), reference(function));
+    let unwrapped = fails.then(|| quote!(.map_err(#runtime::macros::raised)?));
+    let awaited = function.sig.asyncness.map(|_| quote!(.await));
     let work = quote! {
         let this = #this;
-        let value = #class::#name(this, #(#passed),*) #awaited #unwrapped;
+        let value = #called(this, #(#passed),*) #awaited #unwrapped;
         #runtime::macros::output_of(input.context(), &value).map(|output| ::std::vec![output])
     };
-    let code = if function.sig.asyncness.is_some() {
+    if function.sig.asyncness.is_some() {
         quote! {
             fn #body<'a>(instance: #kind #runtime::macros::Instance, input: #runtime::macros::Input)
                 -> #runtime::macros::MethodFuture<'a>
@@ -238,25 +302,30 @@ fn expand_method(function: &ImplItemFn, class: &Ident, runtime: &Tokens) -> syn:
                 #work
             }
         }
-    };
-    let variant = match (function.sig.asyncness.is_some(), receiver.mutability.is_some()) {
-        (false, true) => quote!(Sync),
-        (false, false) => quote!(SharedSync),
-        (true, true) => quote!(Async),
-        (true, false) => quote!(SharedAsync),
-    };
-    let full = quote! {
-        ::std::concat!(::std::module_path!(), "::", ::std::stringify!(#class), "::", ::std::stringify!(#name))
-    };
-    let docs = docs(function);
-    let handle = quote! {
-        #(#docs)*
-        pub fn #name(&self, #(#asked),*) -> #runtime::ActorCall<#value> {
-            self.0.call(#full) #(#added)*
+    }
+}
+
+/// Opens what a method yields.
+fn expand_stream(
+    function: &ImplItemFn,
+    called: &Tokens,
+    this: &Tokens,
+    fails: bool,
+    passed: &[Tokens],
+    runtime: &Tokens,
+) -> Tokens {
+    let (body, kind) = (format_ident!("call_{}", function.sig.ident), reference(function));
+    let unwrapped = fails.then(|| quote!(.map_err(#runtime::macros::raised)?));
+    quote! {
+        fn #body<'a>(instance: #kind #runtime::macros::Instance, input: &#runtime::macros::Input)
+            -> ::std::result::Result<#runtime::macros::MethodItems<'a>, #runtime::Error>
+        {
+            let context = input.context().clone();
+            let items = #called(#this, #(#passed),*)
+                .map(move |item| #runtime::macros::output_of(&context, &item #unwrapped));
+            ::std::result::Result::Ok(::std::boxed::Box::new(items) as #runtime::macros::MethodItems<'a>)
         }
-    };
-    let entry = quote!(#runtime::macros::Method { name: #full, body: #runtime::macros::MethodBody::#variant(#body) });
-    Ok((handle, code, entry))
+    }
 }
 
 fn expand_hooks(hooks: Option<&(ImplItemFn, ImplItemFn)>, class: &Ident, runtime: &Tokens) -> syn::Result<Tokens> {

@@ -46,6 +46,10 @@ pub fn mobula_task(attributes: TokenStream, item: TokenStream) -> TokenStream {
 ///   actor made by it.
 /// - Every `pub fn` with `&mut self` or `&self` is a method; `async` ones may await. A first parameter of type `Context` is
 ///   given by the runtime. `-> Result<T, E>`: an `Err` is the call's own failure; the actor lives on.
+/// - `#[stream] pub fn f(&mut self, ...) -> impl Iterator<Item = T>` (or `Item = Result<T, E>`): a method that yields. Every
+///   item is an object of its own, and is there for the caller as soon as it is made; a call returns an `ObjectStream`.
+///   With `&mut self` it has the actor until its last item, and may change it with each; with `&self` other calls that
+///   take `&self` may run beside it, if the actor's concurrency allows.
 /// - `#[save] fn save(&self) -> State` and `#[restore] fn restore(state: State) -> Self` make its state survive crashes.
 /// - Other functions stay what they are.
 ///

@@ -2,7 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream as Tokens};
 use quote::quote;
-use syn::{FnArg, GenericArgument, PathArguments, ReturnType, Type};
+use syn::{FnArg, GenericArgument, PathArguments, ReturnType, Signature, Type};
 
 /// What a parameter is to the caller.
 enum Parameter {
@@ -102,4 +102,30 @@ pub fn first_argument(kind: &Type, name: &str) -> Option<Type> {
         GenericArgument::Type(kind) => Some(kind.clone()),
         _ => None,
     })
+}
+
+/// The `T` of `impl Iterator<Item = T>`, which a generator returns.
+pub fn yielded(sig: &Signature) -> syn::Result<Type> {
+    if let Some(asyncness) = sig.asyncness {
+        return Err(syn::Error::new_spanned(
+            asyncness,
+            "a generator is no async function: it yields and does not await",
+        ));
+    }
+    let wrong = || syn::Error::new_spanned(&sig.output, "a generator returns `impl Iterator<Item = T>`");
+    let ReturnType::Type(_, returned) = &sig.output else { return Err(wrong()) };
+    let Type::ImplTrait(returned) = &**returned else { return Err(wrong()) };
+    let traits = returned.bounds.iter().filter_map(|bound| match bound {
+        syn::TypeParamBound::Trait(bound) => bound.path.segments.last(),
+        _ => None,
+    });
+    let arguments = traits.filter(|segment| segment.ident == "Iterator").find_map(|segment| match &segment.arguments {
+        PathArguments::AngleBracketed(arguments) => Some(arguments),
+        _ => None,
+    });
+    let item = arguments.into_iter().flat_map(|arguments| &arguments.args).find_map(|argument| match argument {
+        GenericArgument::AssocType(assoc) if assoc.ident == "Item" => Some(assoc.ty.clone()),
+        _ => None,
+    });
+    item.ok_or_else(wrong)
 }

@@ -1,11 +1,11 @@
 //! `#[task]` on a function.
 
-use crate::parameters::{Parameters, fallible, first_argument, is_named, returned};
+use crate::parameters::{Parameters, fallible, first_argument, is_named, returned, yielded};
 use proc_macro2::{Ident, TokenStream as Tokens};
 use quote::quote;
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, GenericArgument, ItemFn, PathArguments, ReturnType, Signature, Token, Type};
+use syn::{Attribute, FnArg, ItemFn, Signature, Token, Type};
 
 /// How many objects a call makes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -160,30 +160,4 @@ pub fn expand(attributes: &Tokens, function: ItemFn, runtime: &Tokens) -> syn::R
             #runtime::macros::TaskCall::new(#path) #(#added)*
         }
     })
-}
-
-/// The `T` of `impl Iterator<Item = T>`, which a generator returns.
-fn yielded(sig: &Signature) -> syn::Result<Type> {
-    if let Some(asyncness) = sig.asyncness {
-        return Err(syn::Error::new_spanned(
-            asyncness,
-            "a generator is no async function: it yields and does not await",
-        ));
-    }
-    let wrong = || syn::Error::new_spanned(&sig.output, "a generator returns `impl Iterator<Item = T>`");
-    let ReturnType::Type(_, returned) = &sig.output else { return Err(wrong()) };
-    let Type::ImplTrait(returned) = &**returned else { return Err(wrong()) };
-    let traits = returned.bounds.iter().filter_map(|bound| match bound {
-        syn::TypeParamBound::Trait(bound) => bound.path.segments.last(),
-        _ => None,
-    });
-    let arguments = traits.filter(|segment| segment.ident == "Iterator").find_map(|segment| match &segment.arguments {
-        PathArguments::AngleBracketed(arguments) => Some(arguments),
-        _ => None,
-    });
-    let item = arguments.into_iter().flat_map(|arguments| &arguments.args).find_map(|argument| match argument {
-        GenericArgument::AssocType(assoc) if assoc.ident == "Item" => Some(assoc.ty.clone()),
-        _ => None,
-    });
-    item.ok_or_else(wrong)
 }

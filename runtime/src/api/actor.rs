@@ -1,16 +1,17 @@
 //! Actors as a program sees them: classes, handles, calls.
 
 use super::arguments::Arguments;
-use super::call::{IntoArg, One, short};
+use super::call::{IntoArg, One, Streamed, short};
 use super::context::Context;
 use super::function::BoxFuture;
 use super::reference::{ObjectRef, reading};
-use super::{Input, Outputs};
+use super::stream::ObjectStream;
+use super::{Input, Output, Outputs};
 use crate::Error;
 use crate::node::ActorInput;
 use mobula_protocol::actor::{ActorId, ActorOptions};
 use mobula_protocol::{Durability, FunctionId, Placement, Replay, Resources, Retries, SchedulingClass};
-use mobula_protocol::{TaskErrorKind, TaskSpec};
+use mobula_protocol::{Streaming, TaskErrorKind, TaskId, TaskSpec};
 use mobula_store::codec::Encoded;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::any::Any;
@@ -26,6 +27,9 @@ pub type Instance = dyn Any + Send + Sync;
 
 /// What a method returns that may await.
 pub type MethodFuture<'a> = Pin<Box<dyn Future<Output = Outputs> + Send + 'a>>;
+
+/// What a method yields. It may borrow the actor.
+pub type MethodItems<'a> = Box<dyn Iterator<Item = Result<Output, Error>> + Send + 'a>;
 
 /// A constructor's result.
 pub type Constructed = Result<Box<Instance>, Error>;
@@ -48,6 +52,17 @@ pub enum MethodBody {
     Async(for<'a> fn(&'a mut Instance, Input) -> MethodFuture<'a>),
     /// `async fn(&self, ...)`.
     SharedAsync(for<'a> fn(&'a Instance, Input) -> MethodFuture<'a>),
+    /// `#[stream] fn(&mut self, ...)`: has the actor until the last item.
+    Stream(for<'a> fn(&'a mut Instance, &Input) -> Result<MethodItems<'a>, Error>),
+    /// `#[stream] fn(&self, ...)`.
+    SharedStream(for<'a> fn(&'a Instance, &Input) -> Result<MethodItems<'a>, Error>),
+}
+
+impl MethodBody {
+    /// Whether it yields items.
+    pub(crate) fn streams(&self) -> bool {
+        matches!(self, Self::Stream(_) | Self::SharedStream(_))
+    }
 }
 
 /// A method of a registered class.
@@ -197,11 +212,13 @@ pub(crate) struct CallOptions {
     retries: Retries,
     limit: Option<u32>,
     ordered: bool,
+    exactly_once: bool,
 }
 
 impl From<&ActorOptions> for CallOptions {
     fn from(options: &ActorOptions) -> Self {
-        Self { retries: options.calls, limit: options.max_pending_calls, ordered: options.ordered }
+        let (limit, ordered, exactly_once) = (options.max_pending_calls, options.ordered, options.exactly_once);
+        Self { retries: options.calls, limit, ordered, exactly_once }
     }
 }
 
@@ -222,6 +239,15 @@ impl Handle {
 
     /// A call of a method by its full name, without arguments yet.
     pub fn call<T>(&self, method: &'static str) -> ActorCall<T> {
+        self.begin(method)
+    }
+
+    /// The same of a method that yields items.
+    pub fn stream<T>(&self, method: &'static str) -> ActorCall<T, Streamed<T>> {
+        self.begin(method)
+    }
+
+    fn begin<T, R>(&self, method: &'static str) -> ActorCall<T, R> {
         ActorCall {
             method,
             handle: self.clone(),
@@ -229,6 +255,7 @@ impl Handle {
             args: Arguments::new(),
             retries: self.guard.options.retries,
             ordered: self.guard.options.ordered,
+            ahead: None,
             result: PhantomData,
         }
     }
@@ -289,19 +316,22 @@ impl<'de> Deserialize<'de> for Handle {
 /// A call that is described but not submitted. Calling a method of a handle returns one.
 ///
 /// Its result can be cancelled like a task's: a call that has not begun never does; one that runs goes on to its end
-/// unless it asks [`Context::is_cancelled`], for half of a method is no state an actor should be in.
+/// unless it asks [`Context::is_cancelled`], for half of a method is no state an actor should be in. One that yields items
+/// ends at the next of them.
 #[must_use = "a call is made once it is submitted"]
-pub struct ActorCall<T> {
+pub struct ActorCall<T, R = One<T>> {
     method: &'static str,
     handle: Handle,
     label: Option<Arc<str>>,
     args: Arguments,
     retries: Retries,
     ordered: bool,
-    result: PhantomData<fn() -> One<T>>,
+    /// For methods that yield: how many items may exist that nobody has taken.
+    ahead: Option<u32>,
+    result: PhantomData<fn() -> (T, R)>,
 }
 
-impl<T> ActorCall<T> {
+impl<T, R> ActorCall<T, R> {
     /// Adds the next argument.
     pub fn arg<A: 'static>(mut self, value: impl IntoArg<A>) -> Self {
         self.args.push(value);
@@ -340,11 +370,7 @@ impl<T> ActorCall<T> {
         self
     }
 
-    /// Submits it and returns at once: the result is a promise, owned by this process like a task's.
-    ///
-    /// # Errors
-    /// When an argument cannot be stored or the runtime is shut down. What becomes of the call is in the result.
-    pub fn submit(self, context: &Context) -> Result<ObjectRef<T>, Error> {
+    fn launch(self, context: &Context, returns: u32, stream: Option<Streaming>) -> Result<TaskId, Error> {
         let guard = &self.handle.guard;
         let class = Arc::new(SchedulingClass {
             function: FunctionId::from(self.method),
@@ -355,25 +381,58 @@ impl<T> ActorCall<T> {
         let label = self.label.unwrap_or_else(|| method_label(self.method));
         let (args, held) = self.args.finish(context)?;
         let id = context.new_task();
-        let spec = TaskSpec {
-            id,
-            label,
-            class,
-            args,
-            returns: 1,
-            retries: self.retries,
-            replay: Replay::Accept,
-            durability: Durability::default(),
-            stream: None,
-            job: context.job(),
-        };
+        // What a method returns may depend on the actor's state. Of a stream the consumer has the beginning already.
+        let replay = if stream.is_some() { Replay::Strict } else { Replay::Accept };
+        let (retries, durability, job) = (self.retries, Durability::default(), context.job());
+        let spec = TaskSpec { id, label, class, args, returns, retries, replay, durability, stream, job };
         spec.within_limits()?;
         let handle = if self.ordered { guard.number } else { 0 };
         let (actor, limit) = (guard.actor, guard.options.limit);
         let parent = context.counted();
         context.send_actors(ActorInput::Call { spec: Arc::new(spec), actor, handle, limit, parent })?;
         drop(held);
+        Ok(id)
+    }
+}
+
+impl<T> ActorCall<T> {
+    /// Submits it and returns at once: the result is a promise, owned by this process like a task's.
+    ///
+    /// # Errors
+    /// When an argument cannot be stored or the runtime is shut down. What becomes of the call is in the result.
+    pub fn submit(self, context: &Context) -> Result<ObjectRef<T>, Error> {
+        let id = self.launch(context, 1, None)?;
         Ok(ObjectRef::adopt(id.result(0), context.clone()))
+    }
+}
+
+impl<T: 'static> ActorCall<T, Streamed<T>> {
+    /// How many items may exist that the consumer has not taken; at least 1, without limit unless this is called. A method
+    /// that is so far ahead waits; one that takes `&mut self` has the actor meanwhile, so a consumer must not wait for
+    /// another call of that actor before it takes the next item.
+    pub fn backpressure(mut self, items: u32) -> Self {
+        self.ahead = Some(items.max(1));
+        self
+    }
+
+    /// Submits it and returns at once. If the actor's incarnation ends under it, the next one runs it again from its
+    /// beginning if the call's budget ([`ActorCall::max_retries`]) allows, and the consumer goes on where it was: items
+    /// that it was given are not given again, and if the method makes others this time the stream ends with
+    /// `NondeterministicReplay`. Without a budget it ends with `ActorUnavailable` or `ActorDied` after the items that were
+    /// made.
+    ///
+    /// # Errors
+    /// As for one result; and `WrongType` if calls of the actor are exactly once: what a consumer was given cannot be taken
+    /// back with the state that it belongs to, and held back until there is a checkpoint it would be no stream.
+    pub fn submit(self, context: &Context) -> Result<ObjectStream<T>, Error> {
+        if self.handle.guard.options.exactly_once {
+            let (method, actor) = (method_label(self.method), self.handle.actor());
+            let why = "an exactly-once call cannot stream, because items cannot wait for the checkpoint after the last";
+            return Err(Error::new(TaskErrorKind::WrongType, format!("{method} of {actor}: {why}")));
+        }
+        let streaming = Streaming { ahead: self.ahead };
+        let task = self.launch(context, 0, Some(streaming))?;
+        Ok(ObjectStream::new(context.clone(), task))
     }
 }
 

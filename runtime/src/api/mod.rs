@@ -20,7 +20,7 @@ mod why;
 pub(crate) use actor::READY;
 pub use actor::{
     Actor, ActorCall, ActorClass, ActorType, Constructed, Constructor, Handle, Hooks, Instance, Method, MethodBody,
-    MethodFuture, saved, this, this_mut,
+    MethodFuture, MethodItems, saved, this, this_mut,
 };
 pub use actor_init::{ActorInit, ActorState, death_of};
 pub use arguments::Argument;

@@ -9,11 +9,11 @@ use mobula_protocol::{Nanos, Streaming, TaskErrorKind, TaskId};
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-/// What a generator yields, item by item, while it runs.
+/// What a generator yields, item by item, while it runs: a task, or a method of an actor.
 ///
 /// Each item is an object of its own: it can be passed on, read, and rebuilt if it is lost, and lives as long as
-/// anything refers to it. A generator whose worker or node dies goes on elsewhere; the consumer sees every item once,
-/// in order. When the stream is dropped, items that were not taken are freed, and the generator stops.
+/// anything refers to it. A generator whose worker or node dies goes on elsewhere, as its budgets allow; the consumer sees
+/// every item once, in order. When the stream is dropped, items that were not taken are freed, and the generator stops.
 pub struct ObjectStream<T> {
     context: Context,
     task: TaskId,
@@ -37,17 +37,22 @@ impl<T: 'static> TaskCall<Streamed<T>> {
     pub fn submit(self, context: &Context) -> Result<ObjectStream<T>, Error> {
         let streaming = Streaming { ahead: self.ahead };
         let task = self.launch(context, 0, Some(streaming))?;
-        Ok(ObjectStream { context: context.clone(), task, asked: None, ended: false })
+        Ok(ObjectStream::new(context.clone(), task))
     }
 }
 
 impl<T: 'static> ObjectStream<T> {
+    pub(super) fn new(context: Context, task: TaskId) -> Self {
+        Self { context, task, asked: None, ended: false }
+    }
+
     /// The next item, once the generator has made it; none after the last one. The item has a value then, which may be
     /// lost and rebuilt later.
     ///
     /// # Errors
     /// Why there are no more items: the generator's own error, the death of more workers or nodes than its budgets
-    /// allow, its cancellation, or `ReplayMismatch` if it yielded another number of items when it ran again.
+    /// allow, its cancellation, `ReplayMismatch` if it yielded another number of items when it ran again, or
+    /// `NondeterministicReplay` if it yielded others.
     pub async fn next(&mut self) -> Result<Option<ObjectRef<T>>, Error> {
         if self.ended {
             return Ok(None);

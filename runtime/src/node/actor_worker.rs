@@ -1,9 +1,10 @@
 //! The worker of an actor's incarnation: it makes the actor, runs its calls in the order of its queue, and saves its state.
 
 use super::actors::ActorInput;
-use super::worker::{Job, death, run_caught};
+use super::stream::{Turn, made, turn};
+use super::worker::{Job, death, died, name, run_caught};
 use crate::Error;
-use crate::api::{self, ActorClass, Constructor, Context, Instance, MethodBody, Output, Outputs};
+use crate::api::{self, ActorClass, Constructor, Context, Instance, MethodBody, MethodItems, Output, Outputs};
 use crate::node::Input;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,6 +14,7 @@ use mobula_protocol::actor::{ActorDeath, ActorSpec, End};
 use mobula_protocol::{Attempt, ByteSize, LeaseId, Nanos, TaskErrorKind, TaskId, TaskOutcome};
 use std::any::Any;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -213,7 +215,7 @@ impl ActorWorker {
     /// Runs a call of an actor that runs one at a time, and in the real world those queued behind it, in one visit to a
     /// thread.
     async fn call(&self, env: &Env, class: &'static ActorClass, actor: &Shared, job: Job) {
-        match class.method(&job.spec.class.function.0).map(|method| &method.body) {
+        match body(class, &job) {
             Ok(MethodBody::Sync(_) | MethodBody::SharedSync(_)) => {
                 for ran in self.call_batch(env, class, actor, job).await {
                     self.settle(env, ran).await;
@@ -235,6 +237,17 @@ impl ActorWorker {
                 drop(this);
                 self.end(env, job, outputs, began).await;
             }
+            Ok(MethodBody::Stream(open)) => {
+                let mut this = actor.write().await;
+                let input = &self.input(&job, Some(self.lease));
+                let instance = &mut **this;
+                self.stream(env, &job, input.context(), move || open(instance, input)).await;
+            }
+            Ok(MethodBody::SharedStream(open)) => {
+                let this = actor.read().await;
+                let (input, instance) = (&self.input(&job, Some(self.lease)), &**this);
+                self.stream(env, &job, input.context(), move || open(instance, input)).await;
+            }
             Err(_) if *job.spec.class.function.0 == *api::READY => {
                 let outputs = api::output_of(&self.context, &()).map(|output| vec![output]);
                 self.settle(env, Ran { job, outputs: Ok(outputs), spent: Nanos::ZERO }).await;
@@ -253,10 +266,9 @@ impl ActorWorker {
                 let mut ran: Vec<Ran> = Vec::new();
                 let mut next = Some(first);
                 while let Some(job) = next.take() {
-                    let body = class.method(&job.spec.class.function.0).map(|method| &method.body);
                     let input = worker.input(&job, None);
                     let start = clock.now();
-                    let outputs = match body {
+                    let outputs = match body(class, &job) {
                         Ok(MethodBody::Sync(run)) => run_caught(|| run(&mut **this, &input)),
                         Ok(MethodBody::SharedSync(run)) => run_caught(|| run(&**this, &input)),
                         // It may await, or is unknown: not on this thread.
@@ -284,9 +296,8 @@ impl ActorWorker {
 
     /// Runs one of several calls at a time, each on a thread or a task of its own.
     async fn call_together(&self, env: &Env, class: &'static ActorClass, actor: Shared, job: Job, begun: &Notify) {
-        let body = class.method(&job.spec.class.function.0).map(|method| &method.body);
         let input = self.input(&job, None);
-        let outputs = match body {
+        let outputs = match body(class, &job) {
             Ok(MethodBody::Sync(run)) => {
                 let (run, mut this) = (*run, actor.write_owned().await);
                 begun.notify_one();
@@ -317,6 +328,18 @@ impl ActorWorker {
                 drop(this);
                 return self.end(env, job, outputs, began).await;
             }
+            Ok(MethodBody::Stream(open)) => {
+                let mut this = actor.write().await;
+                begun.notify_one();
+                let (input, instance) = (&input, &mut **this);
+                return self.stream(env, &job, input.context(), move || open(instance, input)).await;
+            }
+            Ok(MethodBody::SharedStream(open)) => {
+                let this = actor.read().await;
+                begun.notify_one();
+                let (input, instance) = (&input, &**this);
+                return self.stream(env, &job, input.context(), move || open(instance, input)).await;
+            }
             Err(_) if *job.spec.class.function.0 == *api::READY => {
                 api::output_of(&self.context, &()).map(|output| vec![output])
             }
@@ -324,6 +347,31 @@ impl ActorWorker {
         };
         begun.notify_one();
         self.settle(env, Ran { job, outputs: Ok(outputs), spent: Nanos::ZERO }).await;
+    }
+
+    /// Runs a method that yields, until its end, its cancellation or that of its actor. It ends between two items: the
+    /// iterator is dropped before anything else has the actor.
+    async fn stream<'a>(
+        &self,
+        env: &Env,
+        job: &Job,
+        context: &Context,
+        open: impl FnOnce() -> Result<MethodItems<'a>, Error> + Send,
+    ) {
+        let began = env.now();
+        let cancelled = self.context.shared().cancels.until(job.spec.id, job.attempt);
+        let ended = select(pin!(cancelled), pin!(self.orders.stopped()));
+        let outcome = match select(pin!(items(env, job, context, open)), ended).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right((Either::Left(_), _)) => {
+                TaskOutcome::Raised(Error::new(TaskErrorKind::Cancelled, "cancelled while it ran"))
+            }
+            Either::Right((Either::Right(_), _)) => TaskOutcome::Crashed("its actor was stopped".to_owned()),
+        };
+        if let TaskOutcome::Crashed(_) = outcome {
+            self.orders.stop();
+        }
+        self.report(job, outcome, env.now().saturating_sub(began));
     }
 
     /// On whose behalf a call runs. With the lease, its cpu is given back while it waits in a get; several at a time have
@@ -357,7 +405,7 @@ impl ActorWorker {
         let Ran { job, outputs, spent } = ran;
         let outcome = match outputs {
             Ok(Ok(outputs)) => return self.returned(env, job, outputs, spent).await,
-            Ok(Err(error)) => TaskOutcome::Raised(super::worker::name(&job, error)),
+            Ok(Err(error)) => TaskOutcome::Raised(name(&job, error)),
             Err(panic) => match death(&*panic) {
                 Ok(why) => {
                     self.orders.stop();
@@ -365,7 +413,7 @@ impl ActorWorker {
                 }
                 Err(text) => {
                     let error = Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}"));
-                    TaskOutcome::Raised(super::worker::name(&job, error))
+                    TaskOutcome::Raised(name(&job, error))
                 }
             },
         };
@@ -377,11 +425,11 @@ impl ActorWorker {
         let inline = if self.spec.options.exactly_once { ByteSize(u64::MAX) } else { self.context.shared().inline };
         let outcome = if self.spec.options.exactly_once && lends {
             let message = "an exactly-once call cannot return references: the reply cache could not keep them alive";
-            TaskOutcome::Raised(super::worker::name(&job, Error::new(TaskErrorKind::WrongType, message)))
+            TaskOutcome::Raised(name(&job, Error::new(TaskErrorKind::WrongType, message)))
         } else {
             match super::worker::place(&self.context, env, &job, &outputs, inline).await {
                 Ok(results) => TaskOutcome::Returned(results),
-                Err(error) => TaskOutcome::Raised(super::worker::name(&job, error)),
+                Err(error) => TaskOutcome::Raised(name(&job, error)),
             }
         };
         self.report(&job, outcome, spent);
@@ -416,4 +464,39 @@ impl ActorWorker {
         // The inbox is closed only when the node has stopped.
         let _ = self.context.shared().inbox.send(Input::Actor(input));
     }
+}
+
+/// The code of the method that a job calls, as what it is called: one result or a stream.
+fn body(class: &'static ActorClass, job: &Job) -> Result<&'static MethodBody, Error> {
+    let method = class.method(&job.spec.class.function.0)?;
+    let wrong = |why: &str| Err(Error::new(TaskErrorKind::WrongType, format!("{} {why}", method.name)));
+    match (method.body.streams(), job.spec.stream.is_some()) {
+        (true, false) => wrong("yields items, and was called for one result"),
+        (false, true) => wrong("has one result, and was called for a stream"),
+        (true, true) | (false, false) => Ok(&method.body),
+    }
+}
+
+/// Makes items, as far as the consumer lets the method.
+async fn items<'a>(
+    env: &Env,
+    job: &Job,
+    context: &Context,
+    open: impl FnOnce() -> Result<MethodItems<'a>, Error> + Send,
+) -> TaskOutcome {
+    let mut items = match env.compute_here(|| run_caught(open)).await {
+        Ok(Ok(items)) => items,
+        Ok(Err(error)) => return TaskOutcome::Raised(name(job, error)),
+        Err(panic) => return died(job, &*panic),
+    };
+    for index in 0.. {
+        if turn(context, (job.spec.id, job.attempt), index).await == Turn::Stop {
+            break;
+        }
+        let next = env.compute_here(|| run_caught(|| items.next())).await;
+        if let ControlFlow::Break(outcome) = made(context, env, job, index, next).await {
+            return outcome;
+        }
+    }
+    TaskOutcome::Returned(Vec::new())
 }

@@ -1,8 +1,15 @@
 //! Generators that run on this node: how far they may go, and what they yield.
 
 use super::core::Core;
-use mobula_protocol::{Attempt, Credit, Message, ResultPlace, TaskId, TaskResult};
+use super::worker::{Job, died, name};
+use crate::Error;
+use crate::api::{Context, Output, Placed};
+use crate::node::Input;
+use mobula_env::Env;
+use mobula_protocol::{Attempt, Credit, Message, ResultPlace, TaskId, TaskOutcome, TaskResult};
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -51,6 +58,45 @@ impl Credits {
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<Key, Credit>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the attempt of this context does about its item `index`. While it waits for credit it has no cpu.
+pub(super) async fn turn(context: &Context, key: Key, index: u32) -> Turn {
+    let credits = &context.shared().credits;
+    match credits.now(key, index) {
+        Some(turn) => turn,
+        None => {
+            let _blocked = context.blocked();
+            credits.turn(key, index).await
+        }
+    }
+}
+
+/// What an attempt's iterator said when it was asked for an item, or its panic.
+pub(super) type Next = Result<Option<Result<Output, Error>>, Box<dyn Any + Send>>;
+
+/// Stores and reports the item that was made, or says how the attempt ended.
+pub(super) async fn made(context: &Context, env: &Env, job: &Job, index: u32, next: Next) -> ControlFlow<TaskOutcome> {
+    let item = match next {
+        Ok(Some(Ok(item))) => item,
+        Ok(None) => return ControlFlow::Break(TaskOutcome::Returned(Vec::new())),
+        Ok(Some(Err(error))) => return ControlFlow::Break(TaskOutcome::Raised(name(job, error))),
+        Err(panic) => return ControlFlow::Break(died(job, &*panic)),
+    };
+    match yielded(context, env, job, index, item).await {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(TaskOutcome::Raised(name(job, error))),
+    }
+}
+
+async fn yielded(context: &Context, env: &Env, job: &Job, index: u32, item: Output) -> Result<(), Error> {
+    let (task, attempt, shared) = (job.spec.id, job.attempt, context.shared());
+    let item = item.encoded();
+    let Placed { place, hash, .. } = shared.objects.place(env, task.result(index), item, shared.inline).await?;
+    let result = TaskResult { place, refs: item.refs().to_vec(), hash };
+    // The inbox is closed only when the node has stopped.
+    let _ = shared.inbox.send(Input::Item { task, attempt, index, result });
+    Ok(())
 }
 
 impl Core {

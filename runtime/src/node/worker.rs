@@ -5,7 +5,7 @@
 //! asynchronous body or a process, which is killed; a synchronous one on a thread runs to its end, which [`Life`] tells, and
 //! nobody sees its result. Small tasks that a thread runs in one go are all begun, so they end together.
 
-use super::stream::Turn;
+use super::stream::{Turn, made, turn};
 use crate::Error;
 use crate::api::{self, Body, Context, Items, Output, Outputs, Placed};
 use crate::node::Input;
@@ -19,6 +19,7 @@ use mobula_protocol::{
 };
 use std::any::Any;
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -237,14 +238,7 @@ impl Worker {
             Err(panic) => return died(job, &*panic),
         };
         for index in 0.. {
-            let turn = match context.shared().credits.now((task, attempt), index) {
-                Some(turn) => turn,
-                None => {
-                    let _blocked = context.blocked();
-                    context.shared().credits.turn((task, attempt), index).await
-                }
-            };
-            if turn == Turn::Stop {
+            if turn(&context, (task, attempt), index).await == Turn::Stop {
                 break;
             }
             let life = self.life.clone();
@@ -256,29 +250,11 @@ impl Worker {
                 })
                 .await;
             items = rest;
-            match next {
-                Ok(None) => break,
-                Ok(Some(Ok(item))) => {
-                    if let Err(error) = self.yielded(env, job, index, item).await {
-                        return TaskOutcome::Raised(name(job, error));
-                    }
-                }
-                Ok(Some(Err(error))) => return TaskOutcome::Raised(name(job, error)),
-                Err(panic) => return died(job, &*panic),
+            if let ControlFlow::Break(outcome) = made(&context, env, job, index, next).await {
+                return outcome;
             }
         }
         TaskOutcome::Returned(Vec::new())
-    }
-
-    /// Stores an item and reports it.
-    async fn yielded(&self, env: &Env, job: &Job, index: u32, item: Output) -> Result<(), Error> {
-        let (task, attempt, shared) = (job.spec.id, job.attempt, self.context.shared());
-        let item = item.encoded();
-        let Placed { place, hash, .. } = shared.objects.place(env, task.result(index), item, shared.inline).await?;
-        let result = TaskResult { place, refs: item.refs().to_vec(), hash };
-        // The inbox is closed only when the node has stopped.
-        let _ = shared.inbox.send(Input::Item { task, attempt, index, result });
-        Ok(())
     }
 
     async fn settle(&self, env: &Env, ran: Ran) {
@@ -380,7 +356,7 @@ pub fn crash(why: &str) -> ! {
     std::panic::resume_unwind(Box::new(Crash(why.to_owned())))
 }
 
-fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
+pub(super) fn died(job: &Job, panic: &(dyn Any + Send)) -> TaskOutcome {
     match death(panic) {
         Ok(why) => TaskOutcome::Crashed(why),
         Err(text) => TaskOutcome::Raised(name(job, Error::new(TaskErrorKind::TaskFailed, format!("panicked: {text}")))),

@@ -34,6 +34,8 @@ pub struct Method {
     pub path: &'static str,
     /// How many arguments it takes.
     pub params: usize,
+    /// Whether it yields its results one by one.
+    pub streams: bool,
 }
 
 /// What a file says of one actor, with the values its arguments name.
@@ -50,24 +52,32 @@ pub struct Plan {
 pub const COUNTER_ADD: &str = "mobula_scenarios::actors::Counter::add";
 
 macro_rules! class {
-    ($name:literal, $class:ident($params:literal), $($method:ident($count:literal)),+) => {
+    // Methods with one result; behind a semicolon those that yield items.
+    ($name:literal, $class:ident($params:literal), $($method:ident($count:literal)),+ $(; $($stream:ident($items:literal)),+)?) => {
         Class {
             name: $name,
             params: $params,
-            methods: &[$(Method {
-                name: stringify!($method),
-                path: concat!("mobula_scenarios::actors::", stringify!($class), "::", stringify!($method)),
-                params: $count,
-            }),+],
+            methods: &[
+                $(class!(@method $class $method $count false),)+
+                $($(class!(@method $class $stream $items true),)+)?
+            ],
             create: |plan, context| Box::pin(create::<$class>(plan, context)),
             find: |name, limit, context| Box::pin(find::<$class>(name, limit, context)),
+        }
+    };
+    (@method $class:ident $method:ident $count:literal $streams:literal) => {
+        Method {
+            name: stringify!($method),
+            path: concat!("mobula_scenarios::actors::", stringify!($class), "::", stringify!($method)),
+            params: $count,
+            streams: $streams,
         }
     };
 }
 
 /// All of them.
 pub static CLASSES: &[Class] = &[
-    class!("counter", Counter(1), add(1), read(0), crash(0), produce(2), add_later(1)),
+    class!("counter", Counter(1), add(1), read(0), crash(0), produce(2), add_later(1); items(3), sums(1)),
     class!("register", Register(1), write(1), read(0), swap(2)),
     class!("holder", Holder(0), hold(1), forget(1), lend(0), read(0), make(2)),
     class!("merger", Merger(0), merge(1), digest(0), read(0)),

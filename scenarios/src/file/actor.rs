@@ -100,6 +100,7 @@ pub(super) fn call(table: &mut Table<'_>) -> Result<CallStep> {
         repeat: table.or("repeat", 1)?,
         unordered: table.or("unordered", false)?,
         max_retries: times(table, "max_retries")?,
+        backpressure: table.get("backpressure")?,
     })
 }
 

@@ -45,7 +45,7 @@ pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<()> {
             checker.define("node", &mut scope.nodes, &node.name)?;
         }
     }
-    gather(&scenario.steps, &mut all);
+    gather(&scenario.steps, &checker.actors, &mut all);
     // So may the machines of other drivers, which come up beside other steps.
     for job in &all.drivers {
         checker.define("node", &mut scope.nodes, job)?;
@@ -58,8 +58,17 @@ pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<()> {
     scenario.expect.iter().try_for_each(|expect| checker.assert(expect, &all.scope, &all))
 }
 
+/// The class of each actor.
+type Classes = BTreeMap<String, &'static crate::actors::Class>;
+
+/// Whether a call is of a method that yields items.
+fn streams(call: &CallStep, actors: &Classes) -> bool {
+    let method = actors.get(&call.actor.text).and_then(|class| class.method(&call.method.text));
+    method.is_some_and(|method| method.streams)
+}
+
 /// Collects all names without judging them.
-fn gather(steps: &[Step], all: &mut Everything) {
+fn gather(steps: &[Step], actors: &Classes, all: &mut Everything) {
     for step in steps {
         match &step.action {
             Action::Put(put) => drop(all.scope.objects.insert(put.name.text.clone(), put.name.line)),
@@ -71,9 +80,10 @@ fn gather(steps: &[Step], all: &mut Everything) {
             Action::Next(Next { name: Some(name), .. }) => drop(all.scope.objects.insert(name.text.clone(), name.line)),
             Action::Actor(actor) => drop(all.scope.actors.insert(actor.name.text.clone(), actor.name.line)),
             Action::FindActor(find) => drop(all.scope.actors.insert(find.name.text.clone(), find.name.line)),
-            Action::Call(CallStep { name: Some(name), .. }) => {
+            Action::Call(call @ CallStep { name: Some(name), .. }) => {
                 all.labels.insert(name.text.clone(), step.line);
-                all.scope.objects.insert(name.text.clone(), name.line);
+                let made = if streams(call, actors) { &mut all.scope.streams } else { &mut all.scope.objects };
+                made.insert(name.text.clone(), name.line);
             }
             Action::Dataset(dataset) => {
                 all.scope.datasets.insert(dataset.name.text.clone(), dataset.name.line);
@@ -82,24 +92,24 @@ fn gather(steps: &[Step], all: &mut Everything) {
             Action::Job(job) => {
                 all.drivers.push(job.name.clone());
                 all.jobs.insert(job.name.text.clone(), job.name.line);
-                gather(&job.steps, all);
+                gather(&job.steps, actors, all);
             }
-            Action::Parallel(lists) => lists.iter().for_each(|steps| gather(steps, all)),
+            Action::Parallel(lists) => lists.iter().for_each(|steps| gather(steps, actors, all)),
             _ => {}
         }
     }
 }
 
 /// Whether one of these steps makes an object of this name.
-fn made_by(steps: &[Step], name: &str) -> bool {
+fn made_by(steps: &[Step], actors: &Classes, name: &str) -> bool {
     let mut made = Everything::default();
-    gather(steps, &mut made);
+    gather(steps, actors, &mut made);
     made.scope.objects.contains_key(name)
 }
 
 struct Checker<'a> {
     source: &'a Source,
-    actors: BTreeMap<String, &'static crate::actors::Class>,
+    actors: Classes,
 }
 
 impl Checker<'_> {
@@ -173,7 +183,7 @@ impl Checker<'_> {
         if let Some(other) = &job.attach {
             self.known("job", &all.jobs, other)?;
             own.objects.extend(all.scope.objects.clone());
-            own.objects.retain(|name, _| !made_by(&job.steps, name));
+            own.objects.retain(|name, _| !made_by(&job.steps, &self.actors, name));
         }
         self.steps(&job.steps, &mut own, all)
     }
@@ -235,7 +245,13 @@ impl Checker<'_> {
             return Err(self.source.error(call.method.line, message));
         }
         call.args.iter().try_for_each(|arg| self.literal(arg, scope, false))?;
-        call.name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name))
+        let wrong = |why: &str| Err(self.source.error(call.method.line, format!("`{}` {why}", method.name)));
+        match (&call.name, method.streams) {
+            (Some(name), true) if call.repeat == 1 => self.define("generator", &mut scope.streams, name),
+            (_, true) => wrong("yields items: it needs a name in `as`, and no `repeat`"),
+            (_, false) if call.backpressure.is_some() => wrong("has one result; `backpressure` is for methods that yield"),
+            (name, false) => name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name)),
+        }
     }
 
     fn literal(&self, value: &Literal, scope: &Scope, each: bool) -> Result<()> {

@@ -313,6 +313,8 @@ pub struct CallStep {
     pub unordered: bool,
     /// Repetitions of each; `u32::MAX` without limit.
     pub max_retries: Option<u32>,
+    /// How many items of a method that yields may exist that nobody has taken.
+    pub backpressure: Option<u32>,
 }
 
 /// End actors.

@@ -3,12 +3,12 @@
 use super::driver::{Done, Driver};
 use super::report::Failure;
 use super::steps::{failed, is_expected, unexpected};
-use crate::actors::Plan;
+use crate::actors::{Method, Plan};
 use crate::condition::Condition;
 use crate::file::{ActorStep, CallStep, Expect, FindActor, KillActor, Literal, Name, ObjectName, Place};
 use crate::value::Value;
 use mobula_runtime::macros::Handle;
-use mobula_runtime::{Error, ObjectRef, Retries};
+use mobula_runtime::{ActorCall, Error, ObjectRef, Retries};
 
 impl Driver {
     pub async fn create(&self, step: &ActorStep) -> Done {
@@ -49,6 +49,9 @@ impl Driver {
 
     pub fn call_actor(&self, step: &CallStep) -> Done {
         let handle = self.actor(&step.actor)?;
+        if let (true, Some(name)) = (self.method(step)?.streams, &step.name) {
+            return self.one_stream(&handle, step, name);
+        }
         let mut objects = Vec::new();
         for _ in 0..step.repeat {
             objects.push(self.one_call(&handle, step)?.map_err(|error| failed(&error))?);
@@ -60,10 +63,24 @@ impl Driver {
     }
 
     fn one_call(&self, handle: &Handle, step: &CallStep) -> Result<Result<ObjectRef<Value>, Error>, Failure> {
-        let class = self.class_of(&step.actor)?;
-        let method = class.method(&step.method.text);
-        let method = method.ok_or_else(|| unexpected(format!("{class:?} has no `{}`", step.method.text)))?;
-        let mut call = handle.call::<Value>(method.path);
+        let call = self.described(handle.call::<Value>(self.method(step)?.path), step)?;
+        Ok(call.submit(self.context()))
+    }
+
+    /// Calls a method that yields.
+    fn one_stream(&self, handle: &Handle, step: &CallStep, name: &Name) -> Done {
+        let call = self.described(handle.stream::<Value>(self.method(step)?.path), step)?;
+        let call = step.backpressure.into_iter().fold(call, ActorCall::backpressure);
+        let stream = call.submit(self.context()).map_err(|error| failed(&error))?;
+        self.state().streams.insert(name.text.clone(), stream);
+        Ok("called".to_owned())
+    }
+
+    fn described<R>(
+        &self,
+        mut call: ActorCall<Value, R>,
+        step: &CallStep,
+    ) -> Result<ActorCall<Value, R>, Failure> {
         if let Some(name) = &step.name {
             call = call.label(&name.text);
         }
@@ -77,10 +94,13 @@ impl Driver {
             let budget = (times < u32::MAX).then_some(times);
             call = call.retries(Retries { crashes: budget, errors: Some(0), losses: budget, memory: Some(0) });
         }
-        if step.unordered {
-            call = call.unordered();
-        }
-        Ok(call.submit(self.context()))
+        Ok(if step.unordered { call.unordered() } else { call })
+    }
+
+    fn method(&self, step: &CallStep) -> Result<&'static Method, Failure> {
+        let class = self.class_of(&step.actor)?;
+        let method = class.method(&step.method.text);
+        method.ok_or_else(|| unexpected(format!("{class:?} has no `{}`", step.method.text)))
     }
 
     pub fn kill_actors(&self, step: &KillActor) -> Done {

@@ -7,13 +7,13 @@ use crate::Streaming;
 
 impl World {
     fn generator(&mut self, ahead: Option<u32>) -> TaskId {
+        self.stream(ahead, Placement::Any)
+    }
+
+    fn stream(&mut self, ahead: Option<u32>, placement: Placement) -> TaskId {
         let id = self.fresh();
-        let class = SchedulingClass {
-            function: "gen".into(),
-            resources: Resources::default(),
-            placement: Placement::Any,
-            share: None,
-        };
+        let (function, resources) = ("gen".into(), Resources::default());
+        let class = SchedulingClass { function, resources, placement, share: None };
         let (retries, replay, stream) = (self.retries, self.replay, Some(Streaming { ahead }));
         let (label, class) = ("gen".into(), class.into());
         let (args, returns, durability, job) = (vec![], 0, Durability::default(), JOB);
@@ -243,5 +243,59 @@ fn f10_a_consumer_that_leaves_stops_the_generator_and_frees_the_rest() {
     w.step(Event::StreamDropped(id));
     assert_eq!(w.cancelled.len(), 1, "nobody has anything of it");
     w.ends(id);
+    w.assert_empty();
+}
+
+#[test]
+fn other_items_than_before_are_not_followed_by_new_ones() {
+    let mut w = World::new();
+    let id = w.generator(None);
+    w.yields(id, 0);
+    w.yields(id, 1);
+    // Nobody refers to the one that will differ.
+    let first = w.item(id);
+    w.drop(first);
+    w.end(id, crashed());
+    w.assign();
+    w.salt = 1000;
+    w.yields(id, 0);
+    w.salt = 0;
+    w.yields(id, 1);
+    w.yields(id, 2);
+    assert_eq!(w.cancelled.len(), 1, "it is ended where that is seen");
+    let second = w.item(id);
+    let end = w.take(id).expect("the end").expect_err("an error");
+    assert!(end.kind == TaskErrorKind::NondeterministicReplay && end.message.contains("before number 2"), "{end}");
+    assert!(is_stored(&w.owner.locate(second)), "what was given stays");
+    w.ends(id);
+    w.step(Event::StreamDropped(id));
+    w.drop(second);
+    w.assert_empty();
+}
+
+/// The incarnation of an actor ends under a call that streams, twice: the budget is for once.
+#[test]
+fn f03_a_call_goes_on_in_the_next_incarnation_or_ends_after_what_was_made() {
+    let mut w = World::new();
+    w.retries = Retries { crashes: Some(1), errors: Some(0), losses: Some(0), memory: Some(0) };
+    let actor = crate::actor::ActorId(w.fresh());
+    let id = w.stream(Some(3), Placement::Actor(actor));
+    w.yields(id, 0);
+    w.yields(id, 1);
+    let mut items = vec![w.item(id)];
+    for (home, made) in [(B, 4), (A, 0)] {
+        w.running.clear();
+        let error = TaskError::new(TaskErrorKind::ActorUnavailable, "its incarnation ended");
+        w.step(Event::CallLost { task: id, error });
+        w.home = home;
+        w.assign();
+        (0..made).for_each(|index| w.yields(id, index));
+    }
+    items.extend((1..4).map(|_| w.item(id)));
+    assert_eq!(items, (0..4).map(|index| id.result(index)).collect::<Vec<_>>(), "each once, in order");
+    let end = w.take(id).expect("the end").expect_err("an error");
+    assert_eq!(end.kind, TaskErrorKind::ActorUnavailable);
+    w.step(Event::StreamDropped(id));
+    items.iter().for_each(|item| w.drop(*item));
     w.assert_empty();
 }

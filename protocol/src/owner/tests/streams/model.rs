@@ -14,6 +14,8 @@ enum Op {
     Evict(usize),
     Want(usize),
     Leave,
+    /// From here on items are others than they were.
+    Differ,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -46,6 +48,10 @@ struct Play {
     mismatch: bool,
     /// Attempts that died.
     crashes: u32,
+    /// What the items were when they were new, and what the running attempt has made.
+    given: Vec<u64>,
+    current: Vec<u64>,
+    differed: bool,
     /// Items seen by the consumer, and those it still holds.
     seen: u32,
     held: Vec<ObjectId>,
@@ -60,8 +66,27 @@ impl Play {
         let mut w = World { retries, ..World::new() };
         let id = w.generator(ahead);
         let (at, made, total, mismatch, crashes) = (0, 0, None, false, 0);
+        let (given, current, differed) = (vec![], vec![], false);
         let (seen, held, asked, end, left) = (0, vec![], false, None, false);
-        Self { w, id, counts, ahead, at, made, total, mismatch, crashes, seen, held, asked, end, left }
+        Self {
+            w,
+            id,
+            counts,
+            ahead,
+            at,
+            made,
+            total,
+            mismatch,
+            crashes,
+            given,
+            current,
+            differed,
+            seen,
+            held,
+            asked,
+            end,
+            left,
+        }
     }
 
     /// The node makes one more item, or comes to an end, as far as its credit goes. Says whether anything happened.
@@ -77,6 +102,7 @@ impl Play {
         let items = self.counts[self.w.attempt(self.id).attempt.0 as usize % self.counts.len()];
         if self.at < items && self.at < credit.upto {
             self.w.yields(self.id, self.at);
+            self.yielded();
             self.at += 1;
             if self.total.is_none() {
                 self.made = self.made.max(self.at);
@@ -92,6 +118,19 @@ impl Play {
         }
         self.receive();
         true
+    }
+
+    /// New items follow the same ones only.
+    fn yielded(&mut self) {
+        let (index, hash) = (self.at as usize, self.w.salt + u64::from(self.at));
+        if index == 0 {
+            self.current.clear();
+        }
+        if index == self.given.len() && self.w.owner.knows(self.id.result(self.at)) {
+            assert_eq!(self.current, self.given, "item {index} follows others than it did");
+            self.given.push(hash);
+        }
+        self.current.push(hash);
     }
 
     /// The running attempt has come to its own end.
@@ -126,7 +165,7 @@ impl Play {
                     self.end = Some(Ok(()));
                 }
                 Err(error) => {
-                    assert!(self.seen >= self.made || self.mismatch, "what is there comes first: {error}");
+                    assert!(self.seen >= self.made || self.mismatch || self.differed, "what is there comes first: {error}");
                     self.end = Some(Err(error.kind));
                 }
             }
@@ -175,6 +214,10 @@ impl Play {
                 self.asked = false;
                 self.w.step(Event::StreamDropped(self.id));
             }
+            Op::Differ => {
+                self.w.salt += 1000;
+                self.differed = true;
+            }
             _ => {}
         }
         self.receive();
@@ -213,6 +256,7 @@ impl Play {
         match kind {
             TaskErrorKind::WorkerCrashed | TaskErrorKind::NodeDied => crashes.is_some_and(|most| self.crashes > most),
             TaskErrorKind::ReplayMismatch => self.mismatch,
+            TaskErrorKind::NondeterministicReplay => self.differed,
             TaskErrorKind::Unreconstructable(reason) => {
                 let spent = losses.is_some_and(|most| self.w.counters("gen").rebuilt == u64::from(most));
                 spent && (*reason == crate::UnreconstructableReason::RetriesDisabled) == (losses == Some(0))
@@ -265,6 +309,23 @@ proptest! {
                 prop_assert!(play.judge(&error.kind), "{item}: {error} for no reason");
             }
         }
+        play.leave();
+    }
+
+    /// Attempts that make other items: the consumer sees the beginning of one and its end, or an error between two.
+    #[test]
+    fn the_items_of_one_run_are_not_followed_by_those_of_another(
+        ops in prop::collection::vec(prop_oneof![12 => op(), 1 => Just(Op::Differ)], 0..80),
+        items in 0..6u32, ahead in ahead(),
+    ) {
+        let retries = Retries { crashes: None, errors: None, losses: None, memory: None };
+        let mut play = Play::new(vec![items], ahead, retries);
+        ops.into_iter().for_each(|op| play.apply(op));
+        play.settle();
+        if let Some(Err(kind)) = &play.end {
+            prop_assert!(play.judge(kind), "{kind:?} for no reason");
+        }
+        prop_assert!(play.left || play.end.is_some());
         play.leave();
     }
 }
