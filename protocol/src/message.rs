@@ -7,7 +7,9 @@ mod weight;
 use crate::member::{MemberEvent, NodeLoad};
 use crate::sched::Refusal;
 use crate::sched::group::Placed;
-use crate::{Attempt, Bundle, GroupId, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec};
+use crate::{
+    Attempt, Bundle, GroupId, Incarnation, LeaseId, NodeId, ObjectId, SchedulingClass, TaskError, TaskId, TaskSpec,
+};
 use crate::{ByteSize, Durability, Nanos, Resources};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

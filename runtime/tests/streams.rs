@@ -109,6 +109,7 @@ fn a_generators_own_error_comes_after_its_items() {
 }
 
 /// Counts what it yields.
+#[derive(Default)]
 pub struct Steps {
     made: u64,
 }
@@ -123,12 +124,11 @@ impl Steps {
     /// From 0; kills its worker at `crash_at` in its first attempt.
     #[stream]
     pub fn walk(&mut self, context: Context, to: u64, crash_at: u64) -> impl Iterator<Item = u64> {
-        (0..to).map(move |step| {
-            if step == crash_at && context.attempt() == 1 {
+        (0..to).inspect(move |step| {
+            if *step == crash_at && context.attempt() == 1 {
                 crash("told to");
             }
             self.made += 1;
-            step
         })
     }
 

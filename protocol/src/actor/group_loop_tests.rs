@@ -10,10 +10,10 @@ use super::*;
 use crate::member::{ClusterView, Member, NodeView};
 use crate::sched::group::{self, Groups, Placed};
 use crate::sched::{Dispatch, DispatchSettings, Hybrid, Local, Strategy as GroupStrategy, dispatch, local};
-use crate::{Attempt, FunctionId, GroupId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources};
+use crate::{FunctionId, GroupId, Incarnation, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources};
 use crate::{Retries, SchedulingClass, TaskErrorKind, TaskId, TaskSpec};
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 const MAKER: Incarnation = Incarnation::new(100, 100);
@@ -52,6 +52,8 @@ struct Loop {
     links: BTreeMap<(Incarnation, Incarnation), VecDeque<Mail>>,
     actors: BTreeMap<ActorId, (Option<u32>, bool)>,
     places: BTreeMap<ActorId, Place>,
+    /// Those whose creation the head has heard of; a word under way dies with its sender.
+    known: BTreeSet<ActorId>,
     joined: u32,
 }
 
@@ -70,16 +72,18 @@ fn actor(seq: u64, index: Option<u32>, detached: bool) -> ActorSpec {
 impl Loop {
     fn new(nodes: u32) -> Self {
         let policy = Arc::new(Hybrid);
+        let settings = DispatchSettings { lasting: true, ..DispatchSettings::default() };
         let mut all = Self {
             now: Nanos::ZERO,
             groups: Some(Groups::default()),
             usable: None,
             registry: Registry::default(),
-            dispatch: Dispatch::new(Incarnation::HEAD, policy, DispatchSettings::default(), 7),
+            dispatch: Dispatch::new(Incarnation::HEAD, policy, settings, 7),
             nodes: BTreeMap::new(),
             links: BTreeMap::new(),
             actors: BTreeMap::new(),
             places: BTreeMap::new(),
+            known: BTreeSet::new(),
             joined: 0,
         };
         (0..nodes).for_each(|_| all.join());
@@ -258,7 +262,7 @@ impl Loop {
             None => return,
         };
         match to {
-            Incarnation::HEAD => self.to_head(from, message),
+            Incarnation::HEAD => self.head_hears(from, message),
             MAKER => match message {
                 Message::BundleReserved(bundle) => self.groups(group::Event::Reserved { bundle, by: from }),
                 Message::BundleRefused(bundle) => self.groups(group::Event::Refused { bundle, by: from }),
@@ -269,13 +273,18 @@ impl Loop {
                     self.places.insert(actor, place);
                 }
             }
-            node => self.to_node(node, from, message),
+            node => self.node_hears(node, from, message),
         }
     }
 
-    fn to_head(&mut self, from: Incarnation, message: Message) {
+    fn head_hears(&mut self, from: Incarnation, message: Message) {
         match message {
-            Message::Actor(word) => self.registry(RegistryEvent::Said { from, word }),
+            Message::Actor(word) => {
+                if let Word::Create(spec) = &word {
+                    self.known.insert(spec.id());
+                }
+                self.registry(RegistryEvent::Said { from, word });
+            }
             Message::LeaseGranted(lease) => self.dispatch(dispatch::Event::Granted { lease, by: from }),
             Message::LeaseRefused { lease, why } => {
                 self.dispatch(dispatch::Event::Refused { lease, why, by: from });
@@ -290,7 +299,7 @@ impl Loop {
         }
     }
 
-    fn to_node(&mut self, at: Incarnation, from: Incarnation, message: Message) {
+    fn node_hears(&mut self, at: Incarnation, from: Incarnation, message: Message) {
         match message {
             Message::LeaseRequest { lease, class, hops } => {
                 self.local(at, local::Event::Request { from, lease, class, hops });
@@ -408,7 +417,8 @@ impl Loop {
     fn judge_dead(&self) {
         for (id, (_, detached)) in &self.actors {
             let Some(Place::Dead(error)) = self.places.get(id) else { panic!("{id}: {:?}", self.places.get(id)) };
-            let by_maker = self.groups.is_none() && !detached && error.kind == died(ActorDeath::OwnerDied);
+            let orphaned = self.groups.is_none() && !(*detached && self.known.contains(id));
+            let by_maker = orphaned && error.kind == died(ActorDeath::OwnerDied);
             assert!(by_maker || error.kind == died(ActorDeath::GroupRemoved), "{id}: {error}");
             assert!(by_maker || error.message.contains(&GROUP.to_string()), "{error}");
         }
@@ -519,9 +529,8 @@ fn a_host_that_lost_the_bundle_says_so_before_the_maker_does() {
             all.deliver(Incarnation::HEAD, at);
         }
         (0..4).for_each(|_| all.work(at));
-        let evicted = |mail: &Mail| {
-            matches!(mail, Mail::Said(Message::Actor(Word::Ended { end: ActorEnd::Evicted, .. })))
-        };
+        let evicted =
+            |mail: &Mail| matches!(mail, Mail::Said(Message::Actor(Word::Ended { end: ActorEnd::Evicted, .. })));
         assert!(all.links[&(at, Incarnation::HEAD)].iter().any(evicted), "start {start}");
         while all.links.get(&(at, Incarnation::HEAD)).is_some_and(|link| !link.is_empty()) {
             all.deliver(at, Incarnation::HEAD);

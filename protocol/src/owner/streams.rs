@@ -33,7 +33,9 @@
 use super::Owner;
 use super::attempts::spend;
 use super::types::{Effect, Object, Stage, Task};
-use crate::{Attempt, Credit, Incarnation, Located, ObjectId, Replay, TaskError, TaskErrorKind, TaskId, TaskResult, Violation};
+use crate::{
+    Attempt, Credit, Incarnation, Located, ObjectId, Replay, TaskError, TaskErrorKind, TaskId, TaskResult, Violation,
+};
 use std::collections::BTreeSet;
 
 /// What is known of the items of a generator.

@@ -359,8 +359,9 @@ impl ActorWorker {
         open: impl FnOnce() -> Result<MethodItems<'a>, Error> + Send,
     ) {
         let began = env.now();
-        let cancelled = self.context.shared().cancels.until(job.spec.id, job.attempt);
-        let ended = select(pin!(cancelled), pin!(self.orders.stopped()));
+        let cancelled = pin!(self.context.shared().cancels.until(job.spec.id, job.attempt));
+        let stopped = pin!(self.orders.stopped());
+        let ended = select(cancelled, stopped);
         let outcome = match select(pin!(items(env, job, context, open)), ended).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right((Either::Left(_), _)) => {

@@ -261,6 +261,8 @@ impl Core {
                 self.out.push(Output::Actor(ActorOutput::Run(lease, Box::new(Job { attempt, spec, args }))));
             }
             HostEffect::Skip(lease, (task, attempt)) => {
+                // Also a call of a dead caller: if it streams, nobody will ever take the next item.
+                self.children.unwanted((task, attempt));
                 self.out.push(Output::Actor(ActorOutput::Skip(lease, task, attempt)));
             }
             HostEffect::SaveState(lease) => self.out.push(Output::Actor(ActorOutput::Save(lease))),

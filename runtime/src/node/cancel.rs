@@ -92,6 +92,13 @@ impl Children {
         self.cancels.has(task, attempt)
     }
 
+    /// Whoever runs this attempt is told that nobody wants it, unless he was told before.
+    pub fn unwanted(&self, attempt: Key) {
+        if self.cancels.how(attempt).is_none() {
+            self.cancels.add(attempt, false);
+        }
+    }
+
     /// No thread does any more.
     pub fn thread_ended(&self, attempt: Key) {
         self.cancels.remove(attempt);

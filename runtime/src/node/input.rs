@@ -386,7 +386,7 @@ impl Core {
             Message::BorrowRemove(object) => self.tell_owner(owner::Event::Returned { object, by: from }),
             Message::Actor(word) => self.actor_word(from, word),
             Message::Job(word) => self.job_word(from, word),
-            Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) => {
+            Message::Heartbeat(_) | Message::Leave | Message::ResyncView(_) | Message::GroupPlaced { .. } => {
                 self.log("stray", format_args!("{} from {from}: only the head takes that", message.name()));
             }
         }

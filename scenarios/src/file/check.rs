@@ -249,7 +249,9 @@ impl Checker<'_> {
         match (&call.name, method.streams) {
             (Some(name), true) if call.repeat == 1 => self.define("generator", &mut scope.streams, name),
             (_, true) => wrong("yields items: it needs a name in `as`, and no `repeat`"),
-            (_, false) if call.backpressure.is_some() => wrong("has one result; `backpressure` is for methods that yield"),
+            (_, false) if call.backpressure.is_some() => {
+                wrong("has one result; `backpressure` is for methods that yield")
+            }
             (name, false) => name.iter().try_for_each(|name| self.define("object", &mut scope.objects, name)),
         }
     }

@@ -76,11 +76,7 @@ impl Driver {
         Ok("called".to_owned())
     }
 
-    fn described<R>(
-        &self,
-        mut call: ActorCall<Value, R>,
-        step: &CallStep,
-    ) -> Result<ActorCall<Value, R>, Failure> {
+    fn described<R>(&self, mut call: ActorCall<Value, R>, step: &CallStep) -> Result<ActorCall<Value, R>, Failure> {
         if let Some(name) = &step.name {
             call = call.label(&name.text);
         }

@@ -174,7 +174,7 @@ pub enum Effect {
         /// Values that came along.
         inline: Vec<(u32, Bytes)>,
     },
-    /// Take it out of the worker's queue and say [`Event::Skipped`]; if it runs already, do nothing.
+    /// Take it out of the worker's queue and say [`Event::Skipped`]; if it runs already, let it know that nobody wants it.
     Skip(LeaseId, Key),
     /// Append to the worker's queue: save the state and say [`Event::State`].
     SaveState(LeaseId),

@@ -36,7 +36,9 @@ mod life;
 
 use super::types::{ActorDeath, ActorId, ActorName, ActorSpec, Checkpoint, End, Place};
 use super::words::{Known, Word};
-use crate::{ByteSize, GroupId, Incarnation, LeaseId, Located, Machine, Nanos, NodeId, ObjectId, SchedulingClass, TaskError};
+use crate::{
+    ByteSize, GroupId, Incarnation, LeaseId, Located, Machine, Nanos, NodeId, ObjectId, SchedulingClass, TaskError,
+};
 use crate::{TaskErrorKind, TaskId, Violation};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -6,7 +6,7 @@ use crate::sched::group::Placed;
 use crate::sched::policy::{Decision, cluster_slots, mix, slots as slots_in};
 use crate::{GroupId, Incarnation, Nanos, Placement, SchedulingClass};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many leases of a class there can be at once.
 pub(super) fn slots(groups: &BTreeMap<GroupId, Vec<Placed>>, view: &ClusterView, class: &SchedulingClass) -> u64 {
@@ -46,6 +46,31 @@ impl Dispatch {
         match slots.into_iter().min_by_key(|(at, slots)| (Reverse(*slots), tie(at))) {
             Some((at, _)) => Decision::Node(at),
             None => Decision::Infeasible(format!("waits for a bundle of {group} with {}", class.spec.resources)),
+        }
+    }
+
+    /// The group of a class that asks in all bundles at once.
+    pub(super) fn everywhere(&self, ix: usize) -> Option<GroupId> {
+        self.classes[ix].spec.placement.group().filter(|_| self.settings.lasting)
+    }
+
+    /// Sees to it that there is a request at every node with a bundle for class `ix`.
+    pub(super) fn ask_everywhere(&mut self, ix: usize, group: GroupId, out: &mut Out) {
+        if self.classes[ix].queue.live() == 0 {
+            return;
+        }
+        let Some(bundles) = self.groups.get(&group) else { return self.without_group(ix, group, out) };
+        let class = &mut self.classes[ix];
+        let nodes = allowed(Some(bundles), &class.spec).map(|(_, at, _)| *at);
+        let mut nodes: BTreeSet<Incarnation> = nodes.filter(|at| !class.avoid.contains(&at.node)).collect();
+        class.asked.iter().filter_map(|seq| self.leases.get(seq)).for_each(|lease| {
+            nodes.remove(&lease.at);
+        });
+        let why = || format!("waits for a bundle of {group} with {}", class.spec.resources);
+        class.stuck = (nodes.is_empty() && class.asked.is_empty()).then(|| class.refusal.clone().unwrap_or_else(why));
+        for at in nodes {
+            self.next_lease += 1;
+            self.send(ix, self.next_lease, at, false, out);
         }
     }
 

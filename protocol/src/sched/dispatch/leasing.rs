@@ -61,6 +61,9 @@ impl Lease {
 impl Dispatch {
     /// Asks for leases until the class has as many requests out as it may.
     pub(super) fn ask(&mut self, now: Nanos, ix: usize, out: &mut Out) {
+        if let Some(group) = self.everywhere(ix) {
+            return self.ask_everywhere(ix, group, out);
+        }
         while self.classes[ix].stuck.is_none() && self.classes[ix].asked.len() < self.wanted(now, ix) {
             self.next_lease += 1;
             let seq = self.next_lease;
@@ -77,9 +80,23 @@ impl Dispatch {
                     self.give_up(ix, TaskErrorKind::Unschedulable, &why, out);
                 }
                 Decision::GroupRemoved(group) => {
-                    self.give_up(ix, TaskErrorKind::GroupRemoved, &format!("placement group {group} was removed"), out);
+                    self.without_group(ix, group, out);
                 }
             }
+        }
+    }
+
+    /// The tasks of a class of a placement group that is gone.
+    pub(super) fn without_group(&mut self, ix: usize, group: GroupId, out: &mut Out) {
+        self.give_up(ix, TaskErrorKind::GroupRemoved, &format!("placement group {group} was removed"), out);
+    }
+
+    /// Requests that no task of the class needs.
+    pub(super) fn surplus(&self, ix: usize) -> usize {
+        let class = &self.classes[ix];
+        match (class.queue.live(), self.everywhere(ix)) {
+            (1.., Some(_)) => 0,
+            (live, _) => class.asked.len().saturating_sub(live),
         }
     }
 
@@ -123,7 +140,7 @@ impl Dispatch {
         })
     }
 
-    fn send(&mut self, ix: usize, seq: u64, to: Incarnation, crowded: bool, out: &mut Out) {
+    pub(super) fn send(&mut self, ix: usize, seq: u64, to: Incarnation, crowded: bool, out: &mut Out) {
         let class = &mut self.classes[ix];
         class.asked.insert(seq);
         class.crowded = crowded;
@@ -335,9 +352,9 @@ impl Dispatch {
 
     /// Returns the newest requests that no task needs any more.
     pub(super) fn cancel_surplus(&mut self, ix: usize, out: &mut Out) {
+        let surplus = self.surplus(ix);
         let class = &mut self.classes[ix];
         class.surplus_since = None;
-        let surplus = class.asked.len().saturating_sub(class.queue.live());
         let newest: Vec<_> = class.asked.iter().rev().take(surplus).copied().collect();
         newest.into_iter().for_each(|seq| self.give_back(seq, out));
     }

@@ -36,6 +36,8 @@
 //!   of a node that died are none from that moment on, whoever hears of it first. When the group is removed, or its
 //!   maker dies (which only another than the maker can see: the head, which leases for actors), its queued tasks fail
 //!   with `GroupRemoved`; the owner ends those that run.
+//!   Where leases last for ever ([`DispatchSettings::lasting`]), a class with queued tasks has a request out at every node
+//!   with a bundle for it, so that none waits in a full one while another is empty; what is granted in excess goes back.
 //! - A spillback to a node known as dead goes back to where it came from with its hops used up: granted or queued
 //!   (ray#63405).
 //!
@@ -86,7 +88,7 @@ pub const EXTRA_PERIOD: Nanos = Nanos::millis(10);
 /// After a refusal the refusing node is not asked for this class again until the view changes or this time is over.
 const RETRY: Nanos = Nanos::millis(100);
 
-/// Times the owner chooses.
+/// What the owner chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DispatchSettings {
     /// How long an idle lease, or a request no longer needed, is kept. 5 ms.
@@ -98,7 +100,7 @@ pub struct DispatchSettings {
     /// Work kept in flight under a lease. 500 us.
     pub pipeline: Nanos,
     /// Whether what runs under a lease keeps it for life, as an actor does. Then nothing bounds how many leases a class
-    /// without resources may have.
+    /// without resources may have, and one of a placement group asks in all bundles.
     pub lasting: bool,
 }
 
@@ -443,8 +445,9 @@ impl Dispatch {
 
     /// Sets the timers of a class by what it has now.
     fn note(&mut self, now: Nanos, ix: usize) {
+        let surplus = self.surplus(ix) > 0;
         let class = &mut self.classes[ix];
-        let (hungry, surplus) = (class.queue.live() > 0, class.asked.len() > class.queue.live());
+        let hungry = class.queue.live() > 0;
         if hungry != class.hungry {
             class.hungry = hungry;
             if hungry {

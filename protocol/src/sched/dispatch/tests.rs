@@ -371,3 +371,34 @@ fn where_leases_are_for_life_a_class_without_resources_asks_for_all_it_needs() {
     let out: Vec<Effect> = (41..=80).flat_map(|seq| rig.enqueue(seq, &paid)).collect();
     assert_eq!(requested(&out).len(), 1, "a cpu bounds those that need one");
 }
+
+#[test]
+fn what_lasts_is_asked_for_in_every_bundle_at_once() {
+    let mut rig = Rig::new(&[(1, 8, 8), (2, 8, 8), (3, 8, 8)]);
+    rig.dispatch.settings.lasting = true;
+    let group = GroupId { owner: ME, seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[(0, 2, 1), (1, 3, 1)]));
+    assert_eq!(requested(&rig.enqueue(1, &f)), [(1, 2, 0), (2, 3, 0)]);
+    assert_eq!(assigned(&rig.grant(2, 3)), [(1, 2)]);
+    assert_eq!(returned(&rig.tick_at(Nanos::millis(5))), [1], "the one that was not needed");
+    // Which bundle is free first only its node will know.
+    assert_eq!(requested(&rig.enqueue(2, &f)), [(3, 2, 0), (4, 3, 0)]);
+    assert!(rig.tick_at(Nanos::millis(20)).is_empty(), "kept while the task waits");
+    assert_eq!(requested(&rig.step(usable(group, &[(0, 2, 1), (1, 3, 1), (2, 1, 1)]))), [(5, 1, 0)]);
+    assert_eq!(requested(&rig.step(Event::NodeDied(node(3)))), []);
+    assert_eq!(assigned(&rig.grant(3, 2)), [(2, 3)]);
+}
+
+#[test]
+fn a_group_ends_with_its_maker_where_another_leases_for_it() {
+    let mut rig = Rig::new(&[(1, 8, 8), (2, 8, 8)]);
+    let group = GroupId { owner: node(2), seq: 1 };
+    let f = bound("f", 1, Placement::Group { group, index: None });
+    rig.step(usable(group, &[(0, 1, 1)]));
+    rig.enqueue(1, &f);
+    let out = rig.step(Event::NodeDied(node(2)));
+    assert_eq!(returned(&out), [1]);
+    let failed = |effect: &Effect| matches!(effect, Effect::Unschedulable { error, .. } if error.kind == TaskErrorKind::GroupRemoved);
+    assert!(out.iter().any(failed), "{out:?}");
+}

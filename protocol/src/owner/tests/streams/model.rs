@@ -165,7 +165,10 @@ impl Play {
                     self.end = Some(Ok(()));
                 }
                 Err(error) => {
-                    assert!(self.seen >= self.made || self.mismatch || self.differed, "what is there comes first: {error}");
+                    assert!(
+                        self.seen >= self.made || self.mismatch || self.differed,
+                        "what is there comes first: {error}"
+                    );
                     self.end = Some(Err(error.kind));
                 }
             }

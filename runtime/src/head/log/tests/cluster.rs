@@ -10,7 +10,7 @@ use mobula_protocol::member::view::{Effect as ViewEffect, Event as ViewEvent};
 use mobula_protocol::member::{JoinRequest, Joined, MemberSettings, NodeLoad, PROTOCOL_VERSION, View};
 use mobula_protocol::sched::SharedPolicy;
 use mobula_protocol::{
-    ClusterId, Incarnation, Labels, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources, Retries,
+    ClusterId, GroupId, Incarnation, Labels, LeaseId, Machine, Message, Nanos, Placement, Replay, Resources, Retries,
     SchedulingClass, TaskId, TaskSpec,
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -164,7 +164,19 @@ impl Cluster {
     fn create(&mut self, by: usize) {
         let Some(node) = self.some_node(by) else { return };
         node.created += 1;
-        let spec = spec(TaskId { owner: node.me, seq: node.created });
+        // Every third one lives in a bundle on its creator's own node; now and then that is given back.
+        let group = GroupId { owner: node.me, seq: 1 };
+        let placement = match node.created % 3 {
+            0 => Placement::Group { group, index: None },
+            _ => Placement::Any,
+        };
+        let bundles = vec![(0, node.me, Resources::cpus(1))];
+        match node.created {
+            3 => node.say(Message::GroupPlaced { group, bundles: Some(bundles) }),
+            7 => node.say(Message::GroupPlaced { group, bundles: None }),
+            _ => {}
+        }
+        let spec = spec(TaskId { owner: node.me, seq: node.created }, placement);
         let actor = spec.id();
         node.places.insert(actor, None);
         node.say(Message::Actor(Word::Create(Arc::new(spec))));
@@ -371,13 +383,8 @@ fn request(number: u64) -> JoinRequest {
     }
 }
 
-fn spec(id: TaskId) -> ActorSpec {
-    let class = SchedulingClass {
-        function: "counter".into(),
-        resources: Resources::none(),
-        placement: Placement::Any,
-        share: None,
-    };
+fn spec(id: TaskId, placement: Placement) -> ActorSpec {
+    let class = SchedulingClass { function: "counter".into(), resources: Resources::none(), placement, share: None };
     let task = TaskSpec {
         id,
         label: "counter".into(),
