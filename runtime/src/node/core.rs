@@ -289,7 +289,6 @@ impl Core {
     /// The first that does not hold.
     pub fn check(&self) -> Result<(), Violation> {
         self.link.check()?;
-        self.link.check_flushed()?;
         self.local.check()?;
         self.dispatch.check()?;
         self.groups.check()?;
@@ -299,6 +298,15 @@ impl Core {
         self.monitor.check()?;
         self.actors.check()?;
         self.objects.table().check()
+    }
+
+    /// The same at the end of a turn, when nothing is left to be sent.
+    ///
+    /// # Errors
+    /// As [`Core::check`].
+    pub fn check_turn(&self) -> Result<(), Violation> {
+        self.link.check_flushed()?;
+        self.check()
     }
 
     /// Sends a message, also to this node itself.

@@ -118,7 +118,7 @@ impl Bench {
                 other => outputs.push(other),
             }
         }
-        self.core.check().unwrap();
+        self.core.check_turn().unwrap();
         (outputs, said)
     }
 
