@@ -153,9 +153,6 @@ impl Context {
     /// # Errors
     /// It does not answer, or the runtime is shut down.
     pub async fn memory_of(&self, at: Incarnation) -> Result<Option<MemoryReport>, Error> {
-        if at == self.incarnation() {
-            return self.memory().await.map(Some);
-        }
         let view = self.ask(Question::Cluster).await?;
         let Some(node) = view.nodes.iter().find(|node| node.member.incarnation == at) else { return Ok(None) };
         self.ask_memory(&node.member).await.map(Some)
