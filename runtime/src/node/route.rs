@@ -1,6 +1,5 @@
 //! From machine to machine: every effect has one place to go.
 
-use super::actors::ActorOutput;
 use super::core::{Core, Running, Wish};
 use super::follow::{Followed, Follower};
 use super::words::Output;
@@ -196,12 +195,7 @@ impl Core {
             Effect::Ended { lease } => {
                 self.log("lease-end", format_args!("{lease}"));
                 match lease.owner {
-                    Incarnation::HEAD => {
-                        self.tell_host(HostEvent::LeaseEnded(lease));
-                        // Its worker may have ended by itself. The calls that it had not begun, and the arguments that they
-                        // hold, go with its queue.
-                        self.out.push(Output::Actor(ActorOutput::Stop(lease)));
-                    }
+                    Incarnation::HEAD => self.tell_host(HostEvent::LeaseEnded(lease)),
                     _ => self.tell_executor(executor::Event::LeaseEnded { lease }),
                 }
             }

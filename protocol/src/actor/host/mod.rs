@@ -178,7 +178,8 @@ pub enum Effect {
     Skip(LeaseId, Key),
     /// Append to the worker's queue: save the state and say [`Event::State`].
     SaveState(LeaseId),
-    /// Stop the worker as soon as what it runs allows, and say [`Event::WorkerStopped`].
+    /// Stop the worker as soon as what it runs allows, forget its queue, and say [`Event::WorkerStopped`]. Nothing to do if
+    /// there is none.
     StopWorker(LeaseId),
     /// Send this.
     Report(Incarnation, Message),
@@ -347,9 +348,11 @@ impl Host {
         }
     }
 
-    /// The node took the lease of a living incarnation back: no other one follows.
+    /// The lease is over. If its incarnation lives, the node took it back, and no other one follows. In any case the worker's
+    /// queue goes with it: one that ended by itself left calls there, with their arguments.
     fn lease_ended(&mut self, lease: LeaseId, out: &mut Out) {
         self.leased.remove(&lease);
+        out.push(Effect::StopWorker(lease));
         let Some(actor) = self.actors.get_mut(&lease) else { return };
         match actor.stage {
             Stage::Fetching => {
@@ -357,7 +360,6 @@ impl Host {
                 self.gone(lease, End::Evicted, out);
             }
             Stage::Constructing | Stage::Alive => {
-                out.push(Effect::StopWorker(lease));
                 self.wind_up(lease, End::Evicted, "its placement group was removed", Begun::All, out);
             }
             Stage::Ending(_) => {}

@@ -129,6 +129,8 @@ fn only_the_call_that_crashed_is_charged() {
     assert_eq!(reports(&late), [(task(ONE, 5), Attempt(1), TaskOutcome::HandedBack(None))]);
     let effects = step(&mut host, Event::WorkerStopped(LEASE));
     assert_eq!(effects, [say(Word::Ended { lease: LEASE, end: End::Crashed("bang".to_owned()) })]);
+    let effects = step(&mut host, Event::LeaseEnded(LEASE));
+    assert_eq!(effects, [Effect::StopWorker(LEASE)], "what it had not begun is still in its queue");
     assert_eq!((host.actors(), host.calls()), (0, 0));
 }
 
