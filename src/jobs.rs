@@ -1,7 +1,7 @@
 //! `mobula jobs`: what became of the jobs of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{Env, JobInfo, RealConfig, jobs_of};
+use mobula_runtime::{ClusterKey, Env, JobInfo, RealConfig, jobs_of};
 use std::process::ExitCode;
 
 /// Flags of `jobs`.
@@ -39,7 +39,8 @@ pub fn jobs(args: &JobsArgs) -> ExitCode {
 }
 
 fn ask(address: &str, job: Option<&str>) -> Result<Vec<JobInfo>, String> {
-    let real = Env::real(RealConfig { node: "jobs".to_owned(), ..RealConfig::default() });
+    let key = ClusterKey::of_process().map_err(|why| why.to_string())?;
+    let real = Env::real(RealConfig { node: "jobs".to_owned(), key, ..RealConfig::default() });
     let real = real.map_err(|why| why.to_string())?;
     let asked = |job| real.block_on(jobs_of(&real.env, address, job)).map_err(|why| why.to_string());
     let found = asked(job)?;

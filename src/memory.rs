@@ -1,7 +1,9 @@
 //! `mobula memory`: what is in the stores of a running cluster.
 
 use clap::Args;
-use mobula_runtime::{ByteSize, Context, Env, Holding, Incarnation, MemoryReport, Nanos, Node, NodeSettings};
+use mobula_runtime::{
+    ByteSize, ClusterKey, Context, Env, Holding, Incarnation, MemoryReport, Nanos, Node, NodeSettings,
+};
 use mobula_runtime::{RealConfig, Resources, by_job, owned};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -63,7 +65,8 @@ pub fn visit<T>(
     question: impl AsyncFnOnce(&Context) -> mobula_runtime::Result<T>,
 ) -> Result<T, Box<dyn std::error::Error>> {
     let name = format!("{what}-{}", std::process::id());
-    let real = Env::real(RealConfig { node: name.clone(), ..RealConfig::default() })?;
+    let key = ClusterKey::of_process()?;
+    let real = Env::real(RealConfig { node: name.clone(), key, ..RealConfig::default() })?;
     let (resources, spill) = (Resources::none(), Vec::new());
     let settings = NodeSettings { name, resources, store: OWN_STORE, spill, ..NodeSettings::default() };
     let node = real.block_on(Node::join(&real.env, address, settings))?;

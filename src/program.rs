@@ -5,7 +5,7 @@
 use clap::Parser;
 use futures_util::future::{Either, select};
 use mobula_runtime::{
-    Context, Embedded, Env, Node, NodeSettings, RealConfig, Resources, Result, StartError, worker_main,
+    ClusterKey, Context, Embedded, Env, Node, NodeSettings, RealConfig, Resources, Result, StartError, worker_main,
 };
 use mobula_sim::child::{self, NodeArgs};
 use signals::signal::unix::{SignalKind, signal};
@@ -96,6 +96,7 @@ where
     let real = Env::real(RealConfig {
         node: name.clone(),
         disk_dir: Some(RealConfig::temporary_disk()),
+        key: ClusterKey::of_process()?,
         ..Default::default()
     })?;
     let settings = NodeSettings { name, resources: Resources::none(), ..NodeSettings::default() };

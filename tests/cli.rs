@@ -2,14 +2,18 @@
 #![cfg(not(madsim))]
 #![allow(clippy::disallowed_methods, reason = "this test starts the program and writes the files it is given")]
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const FLIGHTS: &str = "scenarios/flights.toml";
 
 fn mobula(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mobula"));
     command.current_dir(env!("CARGO_MANIFEST_DIR")).args(arguments);
+    // Not that of whoever runs the tests.
+    command.env("MOBULA_KEY", "the key of these tests");
     command.output().expect("the program starts")
 }
 
@@ -161,4 +165,37 @@ fn wrong_addresses_ports_and_sizes_are_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = taken.local_addr().expect("it has an address").port().to_string();
     refused(&["head", "--port", &port], 1, &[&format!("port {port} is in use")]);
+}
+
+/// Runs `mobula` with this home directory and no key in its environment.
+fn at_home(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mobula"));
+    command.env("HOME", home).env_remove("MOBULA_KEY").args(arguments);
+    command
+}
+
+#[test]
+fn a_head_makes_its_users_key_and_answers_nobody_else() {
+    let (mine, other) = (Folder::new("mine"), Folder::new("other"));
+    let mut head = at_home(&mine.0, &["head", "--exit-with-stdin"]);
+    let mut head = head.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(head.stdout.take().expect("a pipe")).read_line(&mut line).expect("it says where it listens");
+    let address = line.trim().rsplit(' ').next().expect("an address").to_owned();
+    let file = std::fs::metadata(mine.0.join(".mobula/key")).expect("the head has made it");
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    let ask = |home: &Path| at_home(home, &["jobs", "--address", &address]).output().expect("it starts");
+    let answered = ask(&mine.0);
+    assert!(answered.status.success() && text(&answered).contains("no job"), "{}", text(&answered));
+    let refused = ask(&other.0);
+    assert_eq!(refused.status.code(), Some(1));
+    for part in [address.as_str(), "same cluster key", "MOBULA_KEY"] {
+        assert!(text(&refused).contains(part), "no `{part}` in: {}", text(&refused));
+    }
+    let short = at_home(&mine.0, &["jobs", "--address", &address]).env("MOBULA_KEY", "short").output();
+    let short = text(&short.expect("it starts"));
+    assert!(short.contains("at least 16 bytes"), "{short}");
+    drop(head.stdin.take());
+    let logged = text(&head.wait_with_output().expect("it ends with its input"));
+    assert!(logged.contains("refused 127.0.0.1:") && !logged.contains("refusal 2"), "{logged}");
 }

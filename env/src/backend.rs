@@ -23,6 +23,7 @@ pub(crate) mod simulator;
 pub(crate) mod simulator;
 
 /// Where a life takes place.
+#[derive(Clone)]
 pub(crate) enum Place {
     #[cfg(not(madsim))]
     Real(real::RealPlace),
@@ -77,6 +78,15 @@ impl Place {
             #[cfg(not(madsim))]
             Self::Real(real) => real.listen(env, port).await,
             Self::Simulated(_) => simulator::listen(env, port).await,
+        }
+    }
+
+    /// Bytes that nobody has seen before and nobody can foresee; in simulation only the first of these.
+    pub(crate) fn nonce(&self) -> io::Result<[u8; 32]> {
+        match self {
+            #[cfg(not(madsim))]
+            Self::Real(_) => real::nonce(),
+            Self::Simulated(sim) => Ok(sim.nonce()),
         }
     }
 

@@ -4,6 +4,7 @@ use crate::backend::Place;
 use crate::compute::{Resource, metered};
 use crate::disk::Disk;
 use crate::files::Files;
+use crate::key::{self, ClusterKey};
 use crate::log::{Failure, LogSink, Record, lock, panic_text};
 use crate::net::{Listener, Stream};
 use crate::rng::Rng;
@@ -22,6 +23,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use tokio::sync::oneshot;
+
+/// Refusals of strangers that are logged each; of those after them only every doubling is, so that a flood of them
+/// does not become one of lines.
+const LOGGED: u64 = 8;
 
 /// The longest a connection attempt takes before it fails with [`io::ErrorKind::TimedOut`].
 pub(crate) const CONNECT_TIMEOUT: Nanos = Nanos::secs(1);
@@ -72,6 +77,7 @@ pub struct Elapsed;
 pub struct Env(Arc<Life>);
 
 /// What the clones of an `Env` share.
+#[derive(Clone)]
 pub(crate) struct Life {
     pub(crate) node: Arc<str>,
     pub(crate) kind: WorldKind,
@@ -81,7 +87,10 @@ pub(crate) struct Life {
     pub(crate) wall_offset: Arc<AtomicI64>,
     pub(crate) record: Arc<Record>,
     /// By seed and site: a branch has dice of its own.
-    pub(crate) sites: Mutex<BTreeMap<(u64, &'static str), Rng>>,
+    pub(crate) sites: Arc<Mutex<BTreeMap<(u64, &'static str), Rng>>>,
+    pub(crate) key: Option<ClusterKey>,
+    /// Strangers so far. Held while one is logged, so that the numbers in a log go up.
+    pub(crate) refused: Arc<Mutex<u64>>,
     pub(crate) faults: Arc<RpcFaults>,
     pub(crate) place: Place,
 }
@@ -185,15 +194,49 @@ impl Env {
         Rng::new(self.0.seed, &self.0.node, stream)
     }
 
-    /// Accepts byte streams on `port`, or on any free port if it is 0.
-    pub async fn listen(&self, port: u16) -> io::Result<Listener> {
-        self.place().listen(self, port).await
+    /// The same life of the same node with another cluster key, or none: what a stranger on its machine would be. For
+    /// rehearsals; its listeners too ask for that key.
+    pub fn with_key(&self, key: Option<ClusterKey>) -> Self {
+        Self(Arc::new(Life { key, ..Life::clone(&self.0) }))
     }
 
-    /// Opens a byte stream to `address`, which is what [`Listener::address`] says there.
+    pub(crate) fn key(&self) -> Option<&ClusterKey> {
+        self.0.key.as_ref()
+    }
+
+    /// How many connections and calls this node has refused for want of the key ([`ClusterKey`]); in a simulation those
+    /// of all lives of its machine.
+    pub fn refused(&self) -> u64 {
+        *lock(&self.0.refused)
+    }
+
+    /// Counts and logs that `who` has not proved the key.
+    pub(crate) fn refuse(&self, who: &str) {
+        let mut refused = lock(&self.0.refused);
+        *refused += 1;
+        let number = *refused;
+        if number > LOGGED && !number.is_power_of_two() {
+            return;
+        }
+        self.emit("stranger", format_args!("{number} {who}"));
+        // A simulation's report says it.
+        if self.world() == WorldKind::Real {
+            eprintln!("node `{}` refused {who}, which has not the cluster's key (refusal {number})", self.node());
+        }
+    }
+
+    /// Accepts byte streams on `port`, or on any free port if it is 0. Each asks the other side for the cluster key, at
+    /// its first read or write.
+    pub async fn listen(&self, port: u16) -> io::Result<Listener> {
+        Ok(self.place().listen(self, port).await?.guarded_by(self))
+    }
+
+    /// Opens a byte stream to `address`, which is what [`Listener::address`] says there; both sides have proved the
+    /// cluster key when this returns.
     ///
     /// Fails with `ConnectionRefused` if nobody listens, `NotFound` if there is no such host, `TimedOut` after one
-    /// second. Reads and writes on the stream have no limit of their own: after a partition they may wait for ever.
+    /// second, `PermissionDenied` around [`WrongKey`](crate::WrongKey) if the keys differ. Reads and writes on the
+    /// stream have no limit of their own: after a partition they may wait for ever.
     pub async fn connect(&self, address: &str) -> io::Result<Stream> {
         match self.timeout(CONNECT_TIMEOUT, self.dial(address)).await {
             Ok(result) => result,
@@ -209,7 +252,7 @@ impl Env {
             faults.passable(there, here).await;
             self.sleep_if(faults.latency(here, there) + faults.latency(there, here)).await;
         }
-        self.place().connect(self, address).await
+        key::prove(self, self.place().connect(self, address).await?, address).await
     }
 
     /// Serves `service` on `port`, or on any free port if it is 0, until the [`RpcServer`] is dropped or the node dies.
@@ -300,11 +343,14 @@ impl Env {
     /// Waits until a core of this simulated node has been busy for what was `charged`. If this is given up before, the core
     /// is free then.
     pub(crate) async fn occupy_core(&self, charged: Nanos) {
-        if let Place::Simulated(sim) = self.place() {
-            let time = sim.occupy_core(charged);
-            self.wait_for(time.until).await;
-            time.used();
-        }
+        let sim = match self.place() {
+            #[cfg(not(madsim))]
+            Place::Real(_) => return,
+            Place::Simulated(sim) => sim,
+        };
+        let time = sim.occupy_core(charged);
+        self.wait_for(time.until).await;
+        time.used();
     }
 
     /// What this node's process and its worker processes have in memory for themselves alone, without memory that is

@@ -23,6 +23,9 @@
 //!   event log, in another process too (`tests/determinism.rs`).
 //! - **No lost panic.** A panic in a task, a handler or a boot function ends a simulation with [`SimFailure::Panic`];
 //!   in the real world it is printed, kept for [`RealNode::failure`] and fails the node.
+//! - **No port for strangers.** Both ends of every connection prove the cluster's key before anything that was sent
+//!   over it is read: see [`ClusterKey`] for what that protects and what not. Other processes of the host are let in by
+//!   their user ([`local`]).
 //! - **A dead node is silent or closed, never half alive.** Killing a node stops all of its tasks, those inside tonic
 //!   too.
 //! - **Every connect and every call ends**, at the latest with a timeout: a simulated segment lost in a partition is
@@ -55,6 +58,7 @@ pub mod compute;
 mod disk;
 mod env;
 mod files;
+mod key;
 #[cfg(not(madsim))]
 pub mod local;
 mod log;
@@ -73,6 +77,7 @@ pub use compute::{Costs, Resource};
 pub use disk::{Claim, Disk, DiskDamage, DiskFaults, DiskHold, FileWriter, LEASE as CLAIM_LEASE};
 pub use env::{Elapsed, Env, Interval, UnknownWorld, WorldKind};
 pub use files::Files;
+pub use key::{ClusterKey, KEY, KeyError, WrongKey};
 pub use log::LogSink;
 pub use net::{Listener, Stream};
 pub use rng::Rng;

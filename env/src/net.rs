@@ -1,9 +1,12 @@
 //! Byte streams between nodes.
 
+use crate::env::Env;
+use crate::key;
+use futures_util::future::BoxFuture;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[cfg(not(madsim))]
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +20,8 @@ pub(crate) mod memory;
 pub struct Listener {
     address: String,
     kind: ListenerKind,
+    /// Whose key those who connect must have.
+    guard: Option<Env>,
 }
 
 enum ListenerKind {
@@ -39,22 +44,22 @@ impl fmt::Debug for Listener {
 impl Listener {
     #[cfg(madsim)]
     pub(crate) fn madsim(listener: madsim::MadsimListener, address: String) -> Self {
-        Self { address, kind: ListenerKind::Madsim(listener) }
+        Self { address, kind: ListenerKind::Madsim(listener), guard: None }
     }
 
     #[cfg(not(madsim))]
     pub(crate) fn tcp(listener: TcpListener, address: String) -> Self {
-        Self { address, kind: ListenerKind::Tcp(listener) }
+        Self { address, kind: ListenerKind::Tcp(listener), guard: None }
     }
 
     #[cfg(not(madsim))]
     pub(crate) fn memory(listener: memory::MemoryListener) -> Self {
-        Self { address: listener.address().to_owned(), kind: ListenerKind::Memory(listener) }
+        Self { address: listener.address().to_owned(), kind: ListenerKind::Memory(listener), guard: None }
     }
 
     #[cfg(not(madsim))]
     pub(crate) fn turmoil(listener: turmoil::net::TcpListener, address: String) -> Self {
-        Self { address, kind: ListenerKind::Turmoil(listener) }
+        Self { address, kind: ListenerKind::Turmoil(listener), guard: None }
     }
 
     /// What others give to [`Env::connect`](crate::Env::connect) to reach this listener: `"host:port"`.
@@ -62,21 +67,47 @@ impl Listener {
         self.address.clone()
     }
 
+    /// The same, which hands out only streams whose other side proves the key of `env`.
+    pub(crate) fn guarded_by(mut self, env: &Env) -> Self {
+        self.guard = Some(env.clone());
+        self
+    }
+
     /// Waits for the next stream. An error concerns one attempt; the listener goes on, except when its network is gone.
+    ///
+    /// Does not wait for the proof of the key: the stream's first read or write does, and fails with `PermissionDenied`
+    /// without one. So who says nothing holds nobody up.
     pub async fn accept(&self) -> io::Result<Stream> {
+        let (stream, who) = self.next().await?;
+        Ok(match &self.guard {
+            Some(env) => Stream(StreamKind::Guarded(Box::pin(key::admit(env.clone(), stream, self.address(), who)))),
+            None => stream,
+        })
+    }
+
+    /// The next stream, and what is known of its other side.
+    async fn next(&self) -> io::Result<(Stream, String)> {
         match &self.kind {
             #[cfg(madsim)]
-            ListenerKind::Madsim(listener) => listener.accept().await.map(Stream::madsim),
-            #[cfg(not(madsim))]
-            ListenerKind::Tcp(listener) => {
-                let (stream, _peer) = listener.accept().await?;
-                stream.set_nodelay(true)?;
-                Ok(Stream::tcp(stream))
+            ListenerKind::Madsim(listener) => {
+                let stream = listener.accept().await?;
+                let who = stream.peer().to_owned();
+                Ok((Stream::madsim(stream), who))
             }
             #[cfg(not(madsim))]
-            ListenerKind::Memory(listener) => listener.accept().await.map(Stream::memory),
+            ListenerKind::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((Stream::tcp(stream), peer.to_string()))
+            }
             #[cfg(not(madsim))]
-            ListenerKind::Turmoil(listener) => Ok(Stream::turmoil(listener.accept().await?.0)),
+            ListenerKind::Memory(listener) => Ok((Stream::memory(listener.accept().await?), "this process".to_owned())),
+            #[cfg(not(madsim))]
+            ListenerKind::Turmoil(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let who = turmoil::reverse_lookup(peer.ip()).unwrap_or_else(|| peer.ip().to_string());
+                Ok((Stream::turmoil(stream), who))
+            }
         }
     }
 }
@@ -88,6 +119,11 @@ impl Listener {
 pub struct Stream(StreamKind);
 
 enum StreamKind {
+    /// Accepted, and the other side has yet to prove the key. Polled by whoever polls the stream, so its two directions
+    /// belong to one task until then.
+    Guarded(BoxFuture<'static, io::Result<Stream>>),
+    /// It has not.
+    Refused,
     #[cfg(madsim)]
     Madsim(madsim::MadsimStream),
     #[cfg(not(madsim))]
@@ -126,20 +162,38 @@ impl Stream {
     }
 }
 
-/// Calls `$method` of the stream inside.
-macro_rules! forward {
-    ($self:ident, $method:ident, $($arg:expr),*) => {
-        match &mut $self.0 {
-            #[cfg(madsim)]
-            StreamKind::Madsim(s) => Pin::new(s).$method($($arg),*),
-            #[cfg(not(madsim))]
-            StreamKind::Tcp(s) => Pin::new(s).$method($($arg),*),
-            #[cfg(not(madsim))]
-            StreamKind::Memory(s) => Pin::new(s).$method($($arg),*),
-            #[cfg(not(madsim))]
-            StreamKind::Turmoil(s) => Pin::new(s).$method($($arg),*),
+impl Stream {
+    /// Ready when the other side has proved the key.
+    fn poll_admitted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let StreamKind::Guarded(admission) = &mut self.0 {
+            *self = match ready!(admission.as_mut().poll(cx)) {
+                Ok(stream) => stream,
+                Err(why) => {
+                    self.0 = StreamKind::Refused;
+                    return Poll::Ready(Err(why));
+                }
+            };
         }
-    };
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Calls `$method` of the stream inside, once the other side has proved the key.
+macro_rules! forward {
+    ($self:ident, $method:ident, $cx:ident $(, $arg:expr)*) => {{
+        ready!($self.poll_admitted($cx))?;
+        match &mut $self.0 {
+            StreamKind::Guarded(_) | StreamKind::Refused => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            #[cfg(madsim)]
+            StreamKind::Madsim(s) => Pin::new(s).$method($cx $(, $arg)*),
+            #[cfg(not(madsim))]
+            StreamKind::Tcp(s) => Pin::new(s).$method($cx $(, $arg)*),
+            #[cfg(not(madsim))]
+            StreamKind::Memory(s) => Pin::new(s).$method($cx $(, $arg)*),
+            #[cfg(not(madsim))]
+            StreamKind::Turmoil(s) => Pin::new(s).$method($cx $(, $arg)*),
+        }
+    }};
 }
 
 impl AsyncRead for Stream {

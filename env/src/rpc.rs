@@ -7,6 +7,7 @@
 //! retry, handlers are idempotent (the reply cache is a layer above).
 
 use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
+use crate::key::WrongKey;
 use crate::log::lock;
 use crate::sim::host;
 use bytes::Bytes;
@@ -61,8 +62,6 @@ pub enum RpcCode {
     AlreadyExists,
     /// The caller may not do this.
     PermissionDenied,
-    /// The caller did not say who it is.
-    Unauthenticated,
     /// Memory, quota or message size.
     ResourceExhausted,
     /// Not in this state of the system; retrying the same call does not help.
@@ -84,12 +83,11 @@ pub enum RpcCode {
 }
 
 /// The pairs of codes: ours, gRPC's.
-const CODES: [(RpcCode, tonic::Code); 14] = [
+const CODES: [(RpcCode, tonic::Code); 13] = [
     (RpcCode::InvalidArgument, tonic::Code::InvalidArgument),
     (RpcCode::NotFound, tonic::Code::NotFound),
     (RpcCode::AlreadyExists, tonic::Code::AlreadyExists),
     (RpcCode::PermissionDenied, tonic::Code::PermissionDenied),
-    (RpcCode::Unauthenticated, tonic::Code::Unauthenticated),
     (RpcCode::ResourceExhausted, tonic::Code::ResourceExhausted),
     (RpcCode::FailedPrecondition, tonic::Code::FailedPrecondition),
     (RpcCode::OutOfRange, tonic::Code::OutOfRange),
@@ -124,6 +122,9 @@ pub enum RpcError {
     /// Nobody serves at this address: the process is not running, or not yet.
     #[error("{0} refused the connection")]
     Refused(String),
+    /// It did not let this process in: no handler has run, and no other attempt will succeed.
+    #[error(transparent)]
+    WrongKey(#[from] WrongKey),
     /// The connection could not be made or broke; with the address and the reason.
     #[error("cannot reach {0}")]
     Unreachable(String),
@@ -143,7 +144,7 @@ impl RpcError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Refused(_) | Self::Unreachable(_) | Self::Timeout(_) => true,
-            Self::TooLarge(..) => false,
+            Self::TooLarge(..) | Self::WrongKey(_) => false,
             Self::Status(code, _) => matches!(code, RpcCode::Unavailable | RpcCode::Aborted | RpcCode::Cancelled),
         }
     }
@@ -155,6 +156,9 @@ impl RpcError {
 
     /// From a failed attempt to connect to `address`.
     fn connecting(address: &str, error: &io::Error) -> Self {
+        if error.get_ref().is_some_and(|inner| inner.is::<WrongKey>()) {
+            return Self::WrongKey(WrongKey(address.to_owned()));
+        }
         match error.kind() {
             io::ErrorKind::ConnectionRefused => Self::Refused(address.to_owned()),
             io::ErrorKind::TimedOut => Self::Timeout(address.to_owned()),
@@ -164,6 +168,9 @@ impl RpcError {
 
     /// From what tonic reports: the service's own answer, or what this side made of a broken connection.
     fn calling(address: &str, status: &tonic::Status) -> Self {
+        if status.code() == tonic::Code::Unauthenticated {
+            return Self::WrongKey(WrongKey(address.to_owned()));
+        }
         if transport::is_answer(status) {
             let code = CODES.iter().find(|(_, theirs)| *theirs == status.code());
             return Self::Status(code.map_or(RpcCode::Unknown, |pair| pair.0), status.message().to_owned());
@@ -175,8 +182,9 @@ impl RpcError {
     fn broken(address: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
+            use io::ErrorKind::{ConnectionRefused, PermissionDenied, TimedOut};
             if let Some(io) = error.downcast_ref::<io::Error>()
-                && matches!(io.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::TimedOut)
+                && matches!(io.kind(), ConnectionRefused | TimedOut | PermissionDenied)
             {
                 return Self::connecting(address, io);
             }
@@ -198,6 +206,7 @@ impl pb::rpc_server::Rpc for Door {
         &self,
         request: tonic::Request<pb::CallRequest>,
     ) -> Result<tonic::Response<pb::CallReply>, tonic::Status> {
+        transport::admit(&self.env, &request)?;
         let pb::CallRequest { method, body } = request.into_inner();
         // A task, because tonic drops this future when the caller goes away.
         match self.env.spawn("rpc handler", self.service.clone().call(method, body)).await {
@@ -392,7 +401,10 @@ impl RpcClient {
             let mut client = pb::rpc_client::RpcClient::new(channel)
                 .max_decoding_message_size(MESSAGE_LIMIT)
                 .max_encoding_message_size(MESSAGE_LIMIT);
-            let reply = client.call(request).await.map_err(|status| RpcError::calling(&self.address, &status));
+            let reply = client
+                .call(transport::proved(&self.env, request))
+                .await
+                .map_err(|status| RpcError::calling(&self.address, &status));
             if matches!(reply, Err(RpcError::Refused(_) | RpcError::Unreachable(_)))
                 && self.env.place().is_silent(&self.address)
             {

@@ -289,6 +289,11 @@ impl SimHandle {
         change(b, a);
     }
 
+    /// How many connections and calls this machine has refused for want of the key; see [`Env::refused`].
+    pub fn refused(&self, name: &str) -> u64 {
+        self.world.machine(name).refused()
+    }
+
     /// Restores all links, and ends all faults of calls.
     pub async fn heal_all(&self) {
         self.note("heal_all", format_args!("-"));

@@ -10,6 +10,8 @@ use mobula_env::{
 };
 use mobula_protocol::{ByteSize, Nanos};
 use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// The driver's result, or the test's failure.
@@ -356,6 +358,29 @@ fn a_driver_that_never_finishes_is_stuck() {
     let report = simulate(config, |_, _| std::future::pending::<()>());
     let Err(SimFailure::Stuck { at }) = report.outcome else { panic!("{:?}", report.outcome) };
     assert!(at >= Nanos::millis(50) && at < Nanos::millis(51), "{at}");
+}
+
+#[test]
+fn nothing_outlives_its_world() {
+    let held = Arc::new(());
+    let (driver, node) = (held.clone(), held.clone());
+    let waiting = move |env: Env, sim: SimHandle| async move {
+        env.spawn("waits", async move {
+            let _held = driver;
+            std::future::pending::<()>().await
+        });
+        let boot = move |env: Env| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            let held = node.clone();
+            Box::pin(async move {
+                env.sleep(Nanos::secs(100)).await;
+                drop(held);
+            })
+        };
+        sim.start_node("A", 1, boot).await;
+        env.sleep(Nanos::millis(1)).await;
+    };
+    run(waiting);
+    assert_eq!(Arc::strong_count(&held), 1, "a task that still waits is dropped with all it holds");
 }
 
 #[test]

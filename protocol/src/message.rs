@@ -276,7 +276,12 @@ pub enum Message {
         at: Incarnation,
     },
     /// Owner to node: your copy is the primary one now, because the former one is lost: do not evict it.
-    Promote(ObjectId),
+    Promote {
+        /// The object.
+        object: ObjectId,
+        /// Whether its task can make it again: then a full store may drop it, if its policy is that, as it may the former.
+        rebuildable: bool,
+    },
     /// Holder to owner: this is what its value must outlive from now on.
     Endure {
         /// The object.
@@ -373,7 +378,7 @@ impl Message {
             Self::CopyEvicted(_) => "CopyEvicted",
             Self::CopySpilled { .. } => "CopySpilled",
             Self::CopyDamaged { .. } => "CopyDamaged",
-            Self::Promote(_) => "Promote",
+            Self::Promote { .. } => "Promote",
             Self::Endure { .. } => "Endure",
             Self::Save(_) => "Save",
             Self::Saved { .. } => "Saved",

@@ -1,7 +1,7 @@
 //! Why a process cannot take part in a cluster.
 
 use crate::head::LogError;
-use mobula_env::RpcError;
+use mobula_env::{KeyError, RpcError, WrongKey};
 use mobula_protocol::member::{JoinError, SettingsError};
 use mobula_store::StoreError;
 use std::io;
@@ -12,6 +12,12 @@ pub enum StartError {
     /// The head did not let it in.
     #[error(transparent)]
     Refused(JoinError),
+    /// The head does not let it in: its cluster has another key.
+    #[error("cannot join: {0}")]
+    WrongKey(#[from] WrongKey),
+    /// This process's own key is none.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The head cannot be reached.
     #[error("no head at {0}: {1}; is `mobula head` running there?")]
     NoHead(String, RpcError),

@@ -18,6 +18,7 @@ mod persist;
 pub mod process;
 mod settings;
 mod spill;
+mod trespass;
 mod warm;
 mod wire;
 
@@ -33,7 +34,7 @@ pub use mobula_env::RealConfig;
 pub use mobula_env::compute::charge;
 #[cfg(not(madsim))]
 pub use mobula_env::local::LocalServer;
-pub use mobula_env::{Env, Files, WorldKind};
+pub use mobula_env::{ClusterKey, Env, Files, KEY, KeyError, WorldKind, WrongKey};
 pub use mobula_macros::{actor, task};
 pub use mobula_protocol::actor::{ActorDeath, ActorId};
 pub use mobula_protocol::job::{JobError, JobId, JobInfo, JobStatus};
@@ -49,6 +50,7 @@ pub use node::{Ledger, Node, Question, crash};
 #[cfg(not(madsim))]
 pub use process::worker_main;
 pub use settings::{HeadSettings, NodeSettings};
+pub use trespass::{Outcome, Trespass, trespass};
 
 /// Everything a simulated run may reach in this crate and `env`: kinds of lines of the event log, and unlikely paths. A
 /// sweep lists those it never reached.

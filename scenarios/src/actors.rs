@@ -210,13 +210,14 @@ pub struct CheckpointedCounter {
     value: i64,
     crash_every: i64,
     calls: i64,
+    restored: bool,
 }
 
 #[actor]
 impl CheckpointedCounter {
     /// See the type.
     pub fn new(start: Value, crash_every: Value) -> Result<Self, String> {
-        Ok(Self { value: whole(&start)?, crash_every: whole(&crash_every)?, calls: 0 })
+        Ok(Self { value: whole(&start)?, crash_every: whole(&crash_every)?, calls: 0, restored: false })
     }
 
     /// Adds and returns the sum.
@@ -234,6 +235,11 @@ impl CheckpointedCounter {
         Value::Int(self.value)
     }
 
+    /// Whether this incarnation took the place of one that is gone: 1 or 0.
+    pub fn restored(&self) -> Value {
+        Value::Int(self.restored.into())
+    }
+
     #[save]
     fn save(&self) -> (i64, i64) {
         (self.value, self.crash_every)
@@ -241,7 +247,7 @@ impl CheckpointedCounter {
 
     #[restore]
     fn restore((value, crash_every): (i64, i64)) -> Self {
-        Self { value, crash_every, calls: 0 }
+        Self { value, crash_every, calls: 0, restored: true }
     }
 }
 

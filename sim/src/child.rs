@@ -9,6 +9,9 @@
 //! ```
 //! The line is the first on the standard output; errors go to the standard error, with exit code 1. A node ends when it
 //! is told to, when its cluster declares it dead, and when a task of the runtime panics.
+//!
+//! The cluster's key is in the environment, as `MOBULA_KEY` ([`mobula_runtime::ClusterKey`]); a process that has none
+//! there uses that of its user, `~/.mobula/key`, which a head makes if it is missing.
 
 mod args;
 #[cfg(not(madsim))]

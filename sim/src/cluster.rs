@@ -11,9 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod drivers;
 mod storage;
+mod strangers;
 
 pub(crate) use drivers::Once;
 pub use drivers::Program;
+pub use strangers::Intent;
 
 /// A running cluster, as its driver sees it. Cheap to clone.
 ///

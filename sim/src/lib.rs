@@ -16,6 +16,7 @@
 //! | faults of calls | one table for all nodes | those without `to`; later than the beginning, `from` the driver only |
 //! | hold, slow link, loss, clock jump | yes | unsupported, and a line |
 //! | faults of disks, damage to spill files | yes | unsupported, and a line |
+//! | strangers | from the driver's machine, at every node | the same, through real sockets |
 //! | evict, shrink a store, look into one | yes | the driver's own store; others unsupported, and a line |
 //! | link speed | [`ClusterSpec::link`] | the machine's own, and a line in [`RunReport::skipped_faults`] |
 //!
@@ -42,7 +43,7 @@ mod spec;
 pub mod trace;
 mod world;
 
-pub use cluster::{Cluster, Program};
+pub use cluster::{Cluster, Intent, Program};
 pub use fault::{FaultError, NodeState};
 pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, SHARED, WorldKind};
 pub use profile::{Profile, ProfileError};

@@ -357,6 +357,11 @@ impl Table {
         Ok(())
     }
 
+    /// Whether `id` has a pin; see [`Table::pin`].
+    pub fn is_pinned(&self, id: ObjectId) -> bool {
+        self.pins.contains_key(&id)
+    }
+
     /// Makes the copy of `id` one that stays: a cached one because the former primary is lost, any because its owner
     /// wants the value on several nodes. It may be spilled, but is never dropped to make room.
     ///

@@ -175,12 +175,21 @@ where
     config.net.send_latency = to_simulator(least)..to_simulator(most.max(least)) + Duration::from_nanos(1);
     let runtime = madsim::runtime::Runtime::with_seed_and_config(world.config.seed, config);
     let supervised = catch_unwind(AssertUnwindSafe(|| runtime.block_on(supervise(world, driver))));
+    let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(end(world))));
+    let supervised = supervised.and_then(|result| ended.map(|()| result));
     let failed = |message, node| Err(SimFailure::Panic { message, node });
     match (world.record.failure(), supervised) {
         (Some(failure), _) => failed(failure.message, failure.node),
         (None, Ok(result)) => result,
         (None, Err(panic)) => failed(panic_text(&*panic), "?".to_owned()),
     }
+}
+
+/// Drops all tasks of the world. A task of madsim refers to itself until it has finished or its node is killed, so what
+/// still waits, and all it holds, would outlive the runtime.
+async fn end(world: &World) {
+    let nodes: Vec<NodeId> = lock(&world.simulator.nodes).values().map(|(id, _)| *id).collect();
+    nodes.into_iter().for_each(|id| Handle::current().kill(id));
 }
 
 async fn supervise<T, D, F>(world: &Arc<World>, driver: D) -> Result<T, SimFailure>

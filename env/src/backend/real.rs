@@ -2,6 +2,7 @@
 
 use crate::backend::Place;
 use crate::env::{Env, Life, WorldKind};
+use crate::key::{ClusterKey, KEY};
 use crate::log::{Record, lock};
 use crate::net::{Listener, Stream};
 use crate::process::Residents;
@@ -12,7 +13,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::runtime::{Handle, Runtime};
 
@@ -25,9 +26,11 @@ pub struct RealConfig {
     pub node: String,
     /// Seeds [`Env::rng`].
     pub seed: u64,
-    /// Listeners bind this address, and others connect to it. Loopback by default: no unauthenticated port is open to
-    /// the network unless asked for.
+    /// Listeners bind this address, and others connect to it. Loopback by default; beyond it nothing listens without a
+    /// key.
     pub bind: IpAddr,
+    /// What whoever connects must know. Without one it is whoever can.
+    pub key: Option<ClusterKey>,
     /// The directory behind [`Env::disk`]; created if needed. Without it the disk's operations fail with `Unsupported`.
     pub disk_dir: Option<PathBuf>,
     /// Sockets, or channels inside the process.
@@ -52,6 +55,7 @@ impl Default for RealConfig {
             node: "A".into(),
             seed: 0,
             bind: Ipv4Addr::LOCALHOST.into(),
+            key: None,
             disk_dir: None,
             net: RealNet::Sockets,
             threads: 0,
@@ -98,7 +102,9 @@ impl Env {
             buggify: false,
             wall_offset: Arc::new(AtomicI64::new(0)),
             record: Arc::new(Record::default()),
-            sites: Mutex::default(),
+            sites: Arc::default(),
+            key: config.key,
+            refused: Arc::default(),
             faults: Arc::default(),
             place: Place::Real(RealPlace {
                 runtime: runtime.handle().clone(),
@@ -146,7 +152,15 @@ impl Drop for RealNode {
     }
 }
 
+/// Fresh bytes from the operating system.
+pub(crate) fn nonce() -> io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The real side of a life. Holds a handle, not the runtime: an `Env` kept by someone does not keep a node alive.
+#[derive(Clone)]
 pub(crate) struct RealPlace {
     runtime: Handle,
     bind: IpAddr,
@@ -175,6 +189,11 @@ impl RealPlace {
     pub(crate) async fn listen(&self, env: &Env, port: u16) -> io::Result<Listener> {
         match &self.net {
             RealNet::Memory(net) => Ok(Listener::memory(net.listen(env.node(), port)?)),
+            RealNet::Sockets if env.key().is_none() && !self.bind.is_loopback() => {
+                let why =
+                    format!("{}: other machines reach it, and this process has no cluster key: set {KEY}", self.bind);
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
+            }
             RealNet::Sockets => {
                 let bind = self.bind;
                 let bound = env.spawn("listen", async move {

@@ -2,7 +2,16 @@
 
 use super::Disk;
 use crate::backend::Place;
+#[cfg(not(madsim))]
+use mobula_protocol::Nanos;
 use std::io;
+
+/// How long a process that was killed may take to be gone.
+#[cfg(not(madsim))]
+const DYING: Nanos = Nanos::secs(2);
+/// How often it is looked whether it is.
+#[cfg(not(madsim))]
+const LOOK: Nanos = Nanos::millis(20);
 
 /// The right to write to a directory, until this is dropped or the process ends; see [`Disk::hold`].
 #[derive(Debug)]
@@ -13,10 +22,11 @@ pub struct DiskHold {
 
 impl Disk {
     /// Makes sure that no other process writes to this disk's directory, which is made if it is not there. Unlike a
-    /// [`Claim`](super::Claim) it says nothing about the files in it, which stay for the next life.
+    /// [`Claim`](super::Claim) it says nothing about the files in it, which stay for the next life. One whose process
+    /// was killed is over a moment after that, for which this waits.
     ///
     /// # Errors
-    /// `ResourceBusy` if another process holds it; `Unsupported` for a folder of an object store, which has no locks.
+    /// `ResourceBusy` if another process still holds it after two seconds; `Unsupported` for a folder of an object store, which has no locks.
     pub async fn hold(&self) -> io::Result<DiskHold> {
         match self.env.place() {
             #[cfg(not(madsim))]
@@ -25,7 +35,16 @@ impl Disk {
                     return Err(io::Error::new(io::ErrorKind::Unsupported, "an object store has no locks"));
                 }
                 let dir = self.directory(real.disk_dir())?;
-                real.compute(move || real::hold(&dir)).await
+                let until = self.env.now() + DYING;
+                loop {
+                    let dir = dir.clone();
+                    match real.compute(move || real::hold(&dir)).await {
+                        Err(why) if why.kind() == io::ErrorKind::ResourceBusy && self.env.now() < until => {
+                            self.env.sleep(LOOK).await;
+                        }
+                        done => return done,
+                    }
+                }
             }
             // A simulated machine runs one process at a time.
             Place::Simulated(_) => Ok(DiskHold {

@@ -47,6 +47,11 @@ impl MadsimStream {
         Self { env: env.clone(), stream, peer, look: None }
     }
 
+    /// The name of the other node.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
     /// Ready when the peer can be heard.
     fn poll_audible(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.env.place().is_silent(&self.peer) {

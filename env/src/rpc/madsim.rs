@@ -3,6 +3,7 @@
 use super::{Door, RpcError, pb};
 use crate::backend::simulator;
 use crate::env::Env;
+use crate::key;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::sync::oneshot;
@@ -42,6 +43,29 @@ pub(super) async fn dial(env: &Env, address: &str) -> Result<Channel, RpcError> 
     let endpoint =
         tonic::transport::Endpoint::from_shared(format!("http://{at}")).map_err(|e| RpcError::broken(address, &e))?;
     endpoint.connect().await.map_err(|e| RpcError::broken(address, &e))
+}
+
+/// The metadata with the proof of the cluster's key.
+const PROOF: &str = "mobula-key";
+
+/// A request that shows the key: here calls are no bytes on a connection that could have proved it.
+pub(super) fn proved<T>(env: &Env, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    if let Ok(proof) = key::token(env.key()).to_hex().as_str().parse() {
+        request.metadata_mut().insert(PROOF, proof);
+    }
+    request
+}
+
+/// Refuses a call that does not show the key, before anything of it is read.
+pub(super) fn admit<T>(env: &Env, request: &tonic::Request<T>) -> Result<(), tonic::Status> {
+    let shown = request.metadata().get(PROOF).and_then(|proof| blake3::Hash::from_hex(proof.as_bytes()).ok());
+    if shown.is_some_and(|shown| shown == key::token(env.key())) {
+        return Ok(());
+    }
+    let who = request.remote_addr().map_or_else(|| "somebody".to_owned(), |peer| simulator::name_of(env, peer.ip()));
+    env.refuse(&who);
+    Err(tonic::Status::unauthenticated("no proof of the cluster's key"))
 }
 
 /// Whether the service sent this status. madsim's server dates its answers, its client does not date what it makes

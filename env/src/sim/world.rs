@@ -5,7 +5,9 @@ use crate::backend::{Place, simulator};
 use crate::compute::{Costs, Occupied, Queues, Resource};
 use crate::disk::FaultyDisk;
 use crate::env::{Env, Life};
+use crate::key::ClusterKey;
 use crate::log::{Record, lock};
+use crate::rng::Rng;
 use crate::rpc::RpcFaults;
 use futures_util::future::BoxFuture;
 use mobula_protocol::{ByteSize, Nanos};
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) record: Arc<Record>,
     pub(crate) simulator: simulator::Shared,
     pub(crate) faults: Arc<RpcFaults>,
+    /// That of all machines.
+    key: ClusterKey,
     machines: Mutex<BTreeMap<String, Arc<Machine>>>,
     /// The storage that all machines see.
     shared: Mutex<FaultyDisk>,
@@ -66,6 +70,7 @@ pub(crate) struct Machine {
     pub(crate) boot: Option<Boot>,
     disk: Mutex<FaultyDisk>,
     wall_offset: Arc<AtomicI64>,
+    refused: Arc<Mutex<u64>>,
     power: Mutex<Power>,
     gate: Arc<Gate>,
 }
@@ -78,6 +83,7 @@ impl World {
             simulator: simulator::Shared::default(),
             record,
             faults: Arc::default(),
+            key: ClusterKey::simulated(config.seed),
             machines: Mutex::new(BTreeMap::from([(DRIVER.to_owned(), Arc::new(driver))])),
             shared: Mutex::new(FaultyDisk::new(config.seed, "shared storage")),
             cuts: Mutex::default(),
@@ -156,12 +162,15 @@ impl World {
             buggify: self.config.buggify,
             wall_offset: machine.wall_offset.clone(),
             record: self.record.clone(),
-            sites: Mutex::default(),
+            sites: Arc::default(),
+            key: Some(self.key.clone()),
+            refused: machine.refused.clone(),
             faults: self.faults.clone(),
             place: Place::Simulated(SimPlace {
                 world: self.clone(),
                 machine: machine.clone(),
                 queues: self.host.clone().unwrap_or_else(|| Arc::new(Mutex::new(Queues::new(machine.cores)))),
+                nonces: Arc::new(Mutex::new(Rng::new(self.config.seed, &machine.name, "nonces"))),
                 runtime,
             }),
         })
@@ -176,6 +185,7 @@ impl Machine {
             boot,
             disk: Mutex::new(FaultyDisk::new(seed, name)),
             wall_offset: Arc::default(),
+            refused: Arc::default(),
             // Until its first boot: nobody can connect to a host the simulator does not know yet.
             power: Mutex::new(Power::Killed),
             gate: Arc::default(),
@@ -205,6 +215,10 @@ impl Machine {
 
     pub(crate) fn clock_jump(&self, delta_nanos: i64) {
         self.wall_offset.fetch_add(delta_nanos, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        *lock(&self.refused)
     }
 
     pub(crate) fn pause(&self) {
@@ -261,14 +275,23 @@ impl<F: Future> Future for Gated<F> {
 }
 
 /// The simulated side of a life.
+#[derive(Clone)]
 pub(crate) struct SimPlace {
     pub(crate) world: Arc<World>,
     pub(crate) machine: Arc<Machine>,
     pub(crate) runtime: simulator::Runtime,
     queues: Arc<Mutex<Queues>>,
+    nonces: Arc<Mutex<Rng>>,
 }
 
 impl SimPlace {
+    pub(crate) fn nonce(&self) -> [u8; 32] {
+        let mut nonces = lock(&self.nonces);
+        let mut bytes = [0; 32];
+        bytes.chunks_exact_mut(8).for_each(|part| part.copy_from_slice(&nonces.next_u64().to_le_bytes()));
+        bytes
+    }
+
     pub(crate) fn now(&self) -> Nanos {
         self.world.now()
     }

@@ -1,6 +1,7 @@
 //! The cluster as one node knows it at one moment.
 
 use super::{Member, NodeLoad};
+use crate::Incarnation;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -23,4 +24,23 @@ pub struct ClusterView {
     pub seq: u64,
     /// Counts up with each change of membership or load.
     pub version: u64,
+}
+
+impl ClusterView {
+    /// This life, if it lives.
+    pub fn member(&self, who: Incarnation) -> Option<&Member> {
+        let found = self.nodes.binary_search_by_key(&who.node, |node| node.member.incarnation.node);
+        let member = &self.nodes[found.ok()?].member;
+        (member.incarnation == who).then_some(member)
+    }
+
+    /// The lives that are here and not in `old`, in id order.
+    pub fn newcomers<'a>(&'a self, old: &'a ClusterView) -> impl Iterator<Item = &'a NodeView> {
+        let mut before = old.nodes.iter().map(|node| node.member.incarnation).peekable();
+        self.nodes.iter().map(|node| &**node).filter(move |node| {
+            let this = node.member.incarnation;
+            while before.next_if(|old| old.node < this.node).is_some() {}
+            before.next_if_eq(&this).is_none()
+        })
+    }
 }

@@ -60,7 +60,7 @@ impl Message {
             | Self::CopyRemoved(_)
             | Self::CopyEvicted(_)
             | Self::CopyDamaged { .. }
-            | Self::Promote(_)
+            | Self::Promote { .. }
             | Self::Endure { .. }
             | Self::Save(_)
             | Self::Saved { .. }

@@ -29,8 +29,7 @@ impl Owner {
         let current = self
             .tasks
             .get(&id)
-            .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from))
-            .or_else(|| self.tasks.get(&id).filter(|_| crate::planted!("owner-takes-any-attempt")));
+            .filter(|task| task.attempt == attempt && matches!(task.stage, Stage::Running { to, .. } if to == from));
         let Some(task) = current else { return self.disown(from, id, outcome, out) };
         let streams = task.stream.is_some();
         let (returns, stale) = (task.spec.returns as usize, task.stale);

@@ -354,8 +354,9 @@ impl Owner {
         }
     }
 
-    fn nodes_changed(&mut self, nodes: BTreeSet<Incarnation>) {
-        self.replicas.nodes(nodes.difference(&self.dead).copied().collect());
+    fn nodes_changed(&mut self, mut nodes: BTreeSet<Incarnation>) {
+        nodes.retain(|node| !self.dead.contains(node));
+        self.replicas.nodes(nodes);
     }
 
     /// Copies of replicated objects were lost or made in this step, or nodes came and went.
@@ -367,7 +368,7 @@ impl Owner {
         for object in self.replicas.take_touched() {
             let steps = self.replicas.repair(object, self.directory.state(object), self.directory.primary(object));
             out.extend(steps.into_iter().map(|step| match step {
-                Step::Keep(at) => Effect::Promote { at, object },
+                Step::Keep(at) => Effect::Promote { at, object, rebuildable: false },
                 Step::Fetch(to) => Effect::Replicate { to, object },
             }));
         }
@@ -430,7 +431,15 @@ impl Owner {
         let promoted = self.directory.take_promoted();
         // A node that has just died has none of the copies that are left, but others may have died since.
         let living = promoted.into_iter().filter(|(at, _)| !self.dead.contains(at));
-        out.extend(living.map(|(at, object)| Effect::Promote { at, object }));
+        out.extend(living.map(|(at, object)| Effect::Promote { at, object, rebuildable: self.may_be_dropped(object) }));
+    }
+
+    /// Whether a node that has the only copy may drop it, if its policy is that: its task is run again for it, unless the
+    /// value is to be on several nodes. As its first node knows of a result by itself, the next learns it here.
+    fn may_be_dropped(&self, object: ObjectId) -> bool {
+        let item = self.objects.get(&object).is_some_and(|entry| entry.item);
+        let again = |task: &Task| !task.spec.is_call() && task.spec.retries.losses != Some(0);
+        !item && !self.replicas.holds(object) && self.tasks.get(&object.task).is_some_and(again)
     }
 
     fn node_died(&mut self, dead: Incarnation, out: &mut Vec<Effect>) {

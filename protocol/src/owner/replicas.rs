@@ -72,6 +72,11 @@ impl Replicas {
         }
     }
 
+    /// Whether an object is to be kept on several nodes.
+    pub fn holds(&self, object: ObjectId) -> bool {
+        self.objects.contains_key(&object)
+    }
+
     /// The object is gone. Those who were asked for a copy hear so from the directory.
     pub fn forget(&mut self, object: ObjectId) {
         self.objects.remove(&object);

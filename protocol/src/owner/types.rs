@@ -360,6 +360,8 @@ pub enum Effect {
         at: Incarnation,
         /// The object.
         object: ObjectId,
+        /// Whether the object is one that a full store may drop, because its task can make it again.
+        rebuildable: bool,
     },
     /// To a node: fetch a copy and keep it.
     Replicate {

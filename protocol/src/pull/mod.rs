@@ -232,6 +232,11 @@ impl Pull {
         self.held
     }
 
+    /// The objects that have an [`Effect::Pin`] without its [`Effect::Unpin`] so far: their copies stay in the store.
+    pub fn pinned(&self) -> impl Iterator<Item = ObjectId> {
+        self.objects.iter().filter(|(_, entry)| entry.pinned).map(|(object, _)| *object)
+    }
+
     /// Whether this owner was declared dead.
     pub fn is_dead(&self, owner: Incarnation) -> bool {
         self.dead_owners.contains(owner)

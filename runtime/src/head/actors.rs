@@ -113,6 +113,10 @@ impl Actors {
         [self.dispatch.next_deadline(), self.registry.next_deadline()].into_iter().flatten().min()
     }
 
+    pub fn living(&self) -> usize {
+        self.registry.living()
+    }
+
     pub fn check(&self) -> Result<(), Violation> {
         self.dispatch.check()?;
         self.registry.check()

@@ -218,6 +218,11 @@ impl Core {
             .min()
     }
 
+    /// A measure of what a check has to look at: entries of the log, peers, actors.
+    pub fn size(&self) -> usize {
+        2 * self.roster.log().len() + self.actors.living()
+    }
+
     /// Checks the invariants of every machine.
     ///
     /// # Errors

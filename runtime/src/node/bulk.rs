@@ -25,14 +25,19 @@ mod send;
 mod source;
 
 use crate::objects::Objects;
+use frame::{Asked, FRAME};
 use mobula_env::{Env, Stream};
-use mobula_protocol::{ByteSize, Incarnation, Nanos};
+use mobula_protocol::member::ClusterView;
+use mobula_protocol::transfer::Ticket;
+use mobula_protocol::{Attempt, ByteSize, Incarnation, Nanos, ObjectId};
 use outbound::Outbound;
 pub(super) use receive::receive;
 pub(super) use send::serve;
 use source::Arriving;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 
 /// The largest chunk: Ray's are 5 MiB. A relay passes on what it has of one, a receiver that takes turns waits for one.
@@ -49,8 +54,8 @@ const TOGETHER: usize = 4 << 10;
 /// Unused connections kept for each peer.
 const IDLE: usize = 4;
 
-/// Where the byte streams of the living members are.
-pub(crate) type Addresses = Arc<BTreeMap<Incarnation, String>>;
+/// The living members, which say where their byte streams are.
+pub(crate) type Members = Arc<ClusterView>;
 
 /// What all transfers of a node share. Cheap to clone.
 #[derive(Clone)]
@@ -60,19 +65,19 @@ pub(super) struct Bulk {
     objects: Objects,
     arriving: Arriving,
     outbound: Outbound,
-    addresses: watch::Receiver<Addresses>,
+    members: watch::Receiver<Members>,
     relay_from: ByteSize,
     idle: Arc<Mutex<BTreeMap<Incarnation, Vec<Stream>>>>,
 }
 
 impl Bulk {
-    /// The transfers of the node `me`, which learns the addresses of the others through `addresses`.
+    /// The transfers of the node `me`, which learns the addresses of the others through `members`.
     pub fn new(
         env: &Env,
         me: Incarnation,
         objects: &Objects,
         relay_from: ByteSize,
-        addresses: watch::Receiver<Addresses>,
+        members: watch::Receiver<Members>,
     ) -> Self {
         Self {
             env: env.clone(),
@@ -81,7 +86,7 @@ impl Bulk {
             arriving: Arriving::default(),
             outbound: Outbound::new(me, OUTBOUND, relay_from),
             relay_from,
-            addresses,
+            members,
             idle: Arc::default(),
         }
     }
@@ -98,8 +103,8 @@ impl Bulk {
             streams.push(stream);
         }
         // The dead get no requests.
-        let living = self.addresses.borrow();
-        idle.retain(|peer, _| living.contains_key(peer));
+        let living = self.members.borrow();
+        idle.retain(|peer, _| living.member(*peer).is_some());
     }
 
     /// One connection to this peer failed, so the others are not trusted.
@@ -107,6 +112,17 @@ impl Bulk {
         let dropped = lock(&self.idle).remove(&peer);
         drop(dropped);
     }
+}
+
+/// Asks a source for an object as a receiver does, from outside of a transfer, and reads the first frame of its
+/// answer; only that there was one is told.
+pub(crate) async fn ask_once(env: &Env, bulk: &str, from: Incarnation, object: ObjectId, size: u64) -> io::Result<()> {
+    let ticket = Ticket { attempt: Attempt(0), stream: 0 };
+    let asked = Asked { object, to: from, by: from, blamed: None, ticket, offset: 0, size, direct: true };
+    let mut stream = env.connect(bulk).await?;
+    stream.write_all(&asked.to_bytes()).await?;
+    stream.flush().await?;
+    stream.read_exact(&mut [0; FRAME]).await.map(drop)
 }
 
 /// A poisoned lock is taken over: its holder panicked, which ends the run elsewhere.

@@ -20,6 +20,7 @@
 //! in the same step. Effects are routed until none is left, so every step ends with all machines at rest.
 
 use super::actors::Actors;
+use super::bulk::Members;
 use super::cancel::{Cancels, Children};
 use super::coverage::Coverage;
 use super::follow::Follows;
@@ -103,6 +104,10 @@ pub struct Core {
     pub(super) logging: bool,
     /// Somebody joined or died in this turn.
     pub(super) members_changed: bool,
+    /// Somebody died in this turn.
+    pub(super) member_died: bool,
+    /// The living nodes, as all machines were told last.
+    pub(super) members: Members,
     /// Messages to this node itself.
     pub(super) loopback: VecDeque<Message>,
     /// Requests being answered.
@@ -222,6 +227,8 @@ impl Core {
             head_heard: now,
             head_grace: birth.head_grace,
             members_changed: false,
+            member_died: false,
+            members: Members::default(),
             logging: birth.logging,
             loopback: VecDeque::new(),
             replies: BTreeMap::new(),
@@ -263,9 +270,10 @@ impl Core {
         machines.into_iter().flatten().chain([self.next_heartbeat]).min().unwrap_or(self.next_heartbeat)
     }
 
-    /// A measure of what a check has to look at.
+    /// A measure of what a check has to look at. A member is looked at by number, by name, and as a peer of the link.
     pub fn size(&self) -> usize {
-        self.owner.objects() + self.owner.tasks() + self.attempts.len() + self.wishes.len()
+        let work = self.owner.objects() + self.owner.tasks() + self.attempts.len() + self.wishes.len();
+        work + 3 * self.view.len()
     }
 
     /// What is still held here.
@@ -283,7 +291,7 @@ impl Core {
         }
     }
 
-    /// Checks the invariants of every machine.
+    /// Checks the invariants of every machine, and what two of them must agree on.
     ///
     /// # Errors
     /// The first that does not hold.
@@ -297,7 +305,18 @@ impl Core {
         self.pull.check()?;
         self.monitor.check()?;
         self.actors.check()?;
+        self.check_pins()?;
         self.objects.table().check()
+    }
+
+    /// What the pull machine counts on is what the store keeps: a task whose arguments could leave memory before it
+    /// reads them runs well almost always.
+    fn check_pins(&self) -> Result<(), Violation> {
+        let table = self.objects.table();
+        let loose = self.pull.pinned().find(|object| !table.is_pinned(*object));
+        Violation::unless(loose.is_none(), "I20 what is wanted here stays here", || {
+            format!("{loose:?} is pinned by the pull machine, and the store does not know of it")
+        })
     }
 
     /// The same at the end of a turn, when nothing is left to be sent.

@@ -362,7 +362,7 @@ impl Core {
                 self.tell_owner(owner::Event::CopySpilled { object, at: from, place });
             }
             Message::CopyDamaged { object, at } => self.tell_owner(owner::Event::CopyDamaged { object, at }),
-            Message::Promote(object) => self.promote(object),
+            Message::Promote { object, rebuildable } => self.promote(object, rebuildable),
             Message::Endure { object, durability } => self.tell_owner(owner::Event::Endure { object, durability }),
             Message::Save(object) => self.out.push(Output::Save(object)),
             Message::Saved { object, size } => {

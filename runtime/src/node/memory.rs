@@ -122,9 +122,14 @@ impl Core {
     }
 
     /// The copy here is the one its owner counts on from now on. If it has just gone, the owner is about to hear of it.
-    pub(super) fn promote(&mut self, object: ObjectId) {
+    /// What its task can make again is no more in the way here than on the node that made it: under the policy to evict,
+    /// a store full of copies that became the last ones would never take another.
+    pub(super) fn promote(&mut self, object: ObjectId, rebuildable: bool) {
         let promoted = self.objects.table().promote(object);
         if promoted.is_ok() {
+            if rebuildable {
+                self.objects.table().rebuildable(object);
+            }
             self.log("promote", format_args!("{object}"));
         }
     }

@@ -25,6 +25,7 @@ mod words;
 mod worker;
 
 pub(crate) use actors::{ActorInput, KnownReply};
+pub(crate) use bulk::ask_once;
 pub(crate) use cancel::Cancels;
 pub use groups::GroupInput;
 pub(crate) use peers::{Failure, Peers, REQUEST_TIMEOUT};

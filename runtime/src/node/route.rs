@@ -128,7 +128,9 @@ impl Core {
                 }
             }
             Effect::Notify { to, object, located } => self.send(to, Message::Located { object, located }),
-            Effect::Promote { at, object } => self.send(at, Message::Promote(object)),
+            Effect::Promote { at, object, rebuildable } => {
+                self.send(at, Message::Promote { object, rebuildable });
+            }
             Effect::Save { at, object } => self.send(at, Message::Save(object)),
             Effect::Load { at, object, size } => {
                 self.log("load", format_args!("{object} {size}"));
@@ -448,6 +450,7 @@ impl Core {
             ViewEffect::NodeDied { incarnation, name, why } => {
                 self.log("died", format_args!("{name} ({incarnation}): {why}"));
                 self.members_changed = true;
+                self.member_died = true;
                 self.node_died(incarnation);
             }
             ViewEffect::Resync(have) => self.send(Incarnation::HEAD, Message::ResyncView(have)),
@@ -455,13 +458,13 @@ impl Core {
         }
     }
 
-    /// Tells everybody who lives where. Once a turn: a cluster that forms tells each of its nodes about all others, and each
-    /// telling costs as much as there are nodes.
+    /// Tells the shell who lives, once a turn.
     pub(super) fn tell_members(&mut self) {
         if std::mem::take(&mut self.members_changed) {
-            let addresses = self.view.alive().map(|member| (member.incarnation, member.bulk.clone())).collect();
             // Before the transfers that this turn begins: their sources are to be found.
-            self.out.insert(0, Output::Addresses(Arc::new(addresses)));
+            self.out.insert(0, Output::Members(self.members.clone()));
+        }
+        if std::mem::take(&mut self.member_died) {
             self.out.push(Output::Living(self.view.alive().map(|member| member.rpc.clone()).collect()));
         }
     }
@@ -471,6 +474,7 @@ impl Core {
         // The head holds no objects and runs no tasks, whatever they ask for.
         view.nodes.retain(|node| node.member.incarnation.node != NodeId::HEAD);
         let view = Arc::new(view);
+        self.members = view.clone();
         self.tell_local(local::Event::View(view.clone()));
         self.tell_groups(group::Event::View(view.clone()));
         self.takers_changed(&view);

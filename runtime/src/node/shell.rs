@@ -49,8 +49,9 @@ impl Node {
     /// Joins the cluster whose head listens at `head`.
     ///
     /// # Errors
-    /// See [`StartError`]: nobody listens there, the name is taken, the store does not fit the machine, a place to spill to
-    /// names no store that can be had, the port is in use.
+    /// See [`StartError`]: nobody listens there, its cluster has another key (which is said at once), the name is
+    /// taken, the store does not fit the machine, a place to spill to names no store that can be had, the port is in
+    /// use.
     pub async fn join(env: &Env, head: &str, settings: NodeSettings) -> Result<Self, StartError> {
         let (inbox, inputs) = mpsc::unbounded_channel();
         settings.spill.iter().try_for_each(|root| env.disk().within(root).check()).map_err(StartError::Spill)?;
@@ -74,7 +75,7 @@ impl Node {
         let (id, joined) = join(env, head, request, nonces, settings.head_grace).await?;
         cluster.send_replace(Some(id));
         objects.spill.born(&settings.name, joined.incarnation, nonce);
-        let (addresses, known) = watch::channel(bulk::Addresses::default());
+        let (members, known) = watch::channel(bulk::Members::default());
         let bulk = Bulk::new(env, joined.incarnation, &objects, settings.relay_from, known);
         env.spawn("bulk", bulk::serve(bulk.clone(), listener));
         let (progress, seen) = watch::channel(Progress::new());
@@ -119,7 +120,7 @@ impl Node {
             actors: BTreeMap::new(),
             fetches: BTreeMap::new(),
             bulk,
-            addresses,
+            members,
             peers,
             progress,
             stop,
@@ -188,6 +189,7 @@ async fn join(
                 request.nonce = nonces.next_u64();
                 None
             }
+            Err(RpcError::WrongKey(why)) => return Err(why.into()),
             Err(why) if !why.is_retryable() => return Err(StartError::NoHead(head.to_owned(), why)),
             Err(why) => Some(why),
         };
@@ -273,7 +275,7 @@ struct Shell {
     actors: BTreeMap<LeaseId, Arc<Orders>>,
     fetches: BTreeMap<(ObjectId, Attempt), Fetch>,
     bulk: Bulk,
-    addresses: watch::Sender<bulk::Addresses>,
+    members: watch::Sender<bulk::Members>,
     peers: Peers,
     progress: watch::Sender<Progress>,
     stop: watch::Sender<Option<String>>,
@@ -452,8 +454,8 @@ impl Shell {
                     fetch.task.abort();
                 }
             }
-            Output::Addresses(addresses) => {
-                self.addresses.send_replace(addresses);
+            Output::Members(members) => {
+                self.members.send_replace(members);
             }
             Output::Living(addresses) => self.peers.keep(&addresses),
             Output::Progress(progress) => {

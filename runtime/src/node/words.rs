@@ -1,7 +1,7 @@
 //! What goes into a node's core, and what comes out.
 
 use super::actors::{ActorInput, ActorOutput};
-use super::bulk::Addresses;
+use super::bulk::Members;
 use super::groups::GroupInput;
 use super::jobs::JobWord;
 use crate::Error;
@@ -416,9 +416,9 @@ pub enum Output {
         /// Who has it.
         holders: Vec<Incarnation>,
     },
-    /// The byte streams of the living members are at these addresses.
-    Addresses(Addresses),
-    /// These are the rpc addresses of the living members; nothing is sent to others any more.
+    /// These members live; the transfers that this turn begins are from them.
+    Members(Members),
+    /// Somebody died. These are the rpc addresses of the living; nothing is sent to others any more.
     Living(BTreeSet<String>),
     /// Stop a fetch or a restore; nothing is reported for it.
     AbortFetch {

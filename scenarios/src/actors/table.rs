@@ -81,7 +81,7 @@ pub static CLASSES: &[Class] = &[
     class!("register", Register(1), write(1), read(0), swap(2)),
     class!("holder", Holder(0), hold(1), forget(1), lend(0), read(0), make(2)),
     class!("merger", Merger(0), merge(1), digest(0), read(0)),
-    class!("checkpointed_counter", CheckpointedCounter(2), add(1), read(0)),
+    class!("checkpointed_counter", CheckpointedCounter(2), add(1), read(0), restored(0)),
     class!("slow_init", SlowInit(1), read(0)),
     class!("crash_at", CrashAt(1), count(0)),
     class!("caller", Caller(1), add(1), crash(0)),

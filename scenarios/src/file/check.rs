@@ -3,6 +3,7 @@
 use super::job::JobStep;
 use super::model::*;
 use super::source::{Result, Source, hint};
+use super::stranger::Attempt;
 use super::stream::Next;
 use mobula_sim::{DRIVER, HEAD, SHARED};
 use std::collections::BTreeMap;
@@ -148,6 +149,12 @@ impl Checker<'_> {
                 }
             }
             Action::Why(why) => self.object(&why.object, scope, false),
+            Action::Stranger(stranger) => {
+                if let Attempt::Read(object, _) = &stranger.attempt {
+                    self.known("object", &scope.objects, object)?;
+                }
+                stranger.asked().map_or(Ok(()), |node| self.known("node", &scope.nodes, node))
+            }
             Action::Group(group) => self.define("placement group", &mut scope.groups, &group.name),
             Action::Ready(ready) => self.known("placement group", &scope.groups, &ready.group),
             Action::Next(next) => {
@@ -348,6 +355,7 @@ impl Checker<'_> {
             StoreCounter::FilesOnDisk => self.disk(&scope.nodes, node),
             _ => self.machine(&scope.nodes, node),
         })?;
+        assert.refused.iter().try_for_each(|(node, _)| self.machine(&scope.nodes, node))?;
         assert.stopped.iter().try_for_each(|node| self.machine(&scope.nodes, node))?;
         assert.jobs.iter().try_for_each(|(job, _)| self.known("job", &all.jobs, job))?;
         assert.copies.iter().try_for_each(|(object, _)| self.known("object", &scope.objects, object))?;

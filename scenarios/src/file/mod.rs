@@ -4,6 +4,7 @@
 //! adds a row, a variant of [`Action`] or [`Fault`], and its execution in [`crate::run`].
 
 mod actor;
+mod assertion;
 mod check;
 mod dataset;
 mod faults;
@@ -14,6 +15,7 @@ mod model;
 mod probes;
 mod results;
 mod source;
+mod stranger;
 mod stream;
 mod submit;
 mod survivable;
@@ -31,6 +33,7 @@ pub use model::*;
 pub use results::Why;
 pub(crate) use source::hint;
 pub use source::{FileError, Result};
+pub use stranger::{Attempt, Stranger};
 pub use stream::{Next, Then};
 
 use mobula_runtime::{
@@ -74,7 +77,7 @@ pub fn read(path: &Path) -> Result<Scenario> {
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn parse(file: &str, text: &str) -> Result<Scenario> {
-    let source = Source { file: file.to_owned(), text: text.to_owned() };
+    let source = Source::new(file, text);
     let document = DeTable::parse(&source.text).map_err(|why| {
         let line = why.span().map(|span| source.line(span.start));
         let message = why.message().replace('\n', ", ");

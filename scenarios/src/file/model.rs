@@ -1,9 +1,11 @@
 //! What a scenario file says, typed and checked.
 
 use super::actor::FindActor;
+pub use super::assertion::{Assert, Counter, StoreCounter};
 use super::group::{GroupStep, Ready};
 use super::job::JobStep;
 use super::results::Why;
+use super::stranger::Stranger;
 use super::stream::Next;
 pub use super::trouble::{DiskChange, Fault, Goal, PlannedFault, Trigger};
 use crate::actors::Class;
@@ -149,6 +151,8 @@ pub enum Action {
     Wait(Wait),
     /// Ask what a task waits for.
     Why(Why),
+    /// Somebody without the cluster's key tries something.
+    Stranger(Stranger),
     /// Drop references.
     Release(Vec<Name>),
     /// Free values by hand.
@@ -410,71 +414,6 @@ pub struct Wait {
     pub timeout: Option<Nanos>,
     /// How many must be ready at the end. Default: `count`.
     pub ready: u64,
-}
-
-/// Something must be true: conditions on counters by label (`None`: all labels together), and on copies of objects.
-#[derive(Clone, Debug)]
-pub struct Assert {
-    /// Its line.
-    pub line: usize,
-    /// Counter, label, condition.
-    pub counters: Vec<(Counter, Option<Name>, Condition)>,
-    /// Number of nodes with a copy of an object.
-    pub copies: Vec<(Name, Condition)>,
-    /// Nodes that must, or must not, have a copy.
-    pub held: Vec<(Name, Name, bool)>,
-    /// What a node's store must hold.
-    pub stores: Vec<(Name, StoreCounter, Condition)>,
-    /// Nodes that must have stopped by themselves.
-    pub stopped: Vec<Name>,
-    /// What became of jobs: `running`, `succeeded` or `failed`.
-    pub jobs: Vec<(Name, String)>,
-    /// How long it may take to become true.
-    pub within: Option<Nanos>,
-}
-
-/// What is counted of a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum StoreCounter {
-    /// Bytes in use.
-    Used,
-    /// The most bytes that were ever in use.
-    Peak,
-    /// Objects that are on disk only.
-    SpilledObjects,
-    /// Bytes of those.
-    SpilledBytes,
-    /// Spill files the store knows.
-    Files,
-    /// Spill files on the machine's disk, whoever left them there.
-    FilesOnDisk,
-    /// Pins.
-    Pins,
-    /// Cached copies that made room.
-    Evicted,
-    /// Copies on disk that left memory to make room.
-    Spilled,
-    /// Copies that made room because their task can make them again.
-    Rebuildable,
-    /// Copies lost on disk.
-    Lost,
-}
-
-/// What is counted of tasks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Counter {
-    /// Tasks submitted.
-    Submitted,
-    /// Attempts that began to execute.
-    Executions,
-    /// Tasks whose results existed at least once.
-    Finished,
-    /// Tasks that failed for good.
-    Failed,
-    /// Attempts repeated after a crash, a dead node or a user error.
-    Retried,
-    /// Finished tasks run again because their results were lost.
-    Rebuilt,
 }
 
 /// A Dataset: where its rows come from, what is done to them, and what becomes of the result.

@@ -19,6 +19,8 @@ const OTHERS: &[&str] = &[
     "persist failed",
     "rpc",
     "store.cold",
+    // Somebody without the cluster's key: only a step of a scenario sends one.
+    "stranger",
     // Lines of the simulated world: what was done to it.
     "clock_jump",
     "disk_damage",

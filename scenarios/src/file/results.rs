@@ -195,6 +195,7 @@ pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
         copies: Vec::new(),
         held: Vec::new(),
         stores: Vec::new(),
+        refused: Vec::new(),
         stopped: table.get::<OneOrMany<Name>>("stopped")?.map_or_else(Vec::new, |names| names.0),
         jobs: Vec::new(),
         within: None,
@@ -220,6 +221,11 @@ pub(super) fn assertions(mut table: Table<'_>) -> Result<Assert> {
             for (node, held) in item.read::<BTreeMap<String, bool>>()? {
                 assert.held.push((object.clone(), Name { text: node, line: item.line }, held));
             }
+        }
+    }
+    if let Some(item) = table.get::<Item<'_>>("refused")? {
+        for (node, item) in Table::of(item)?.entries() {
+            assert.refused.push((Name { text: node.to_owned(), line: item.line }, item.read()?));
         }
     }
     if let Some(item) = table.get::<Item<'_>>("jobs")? {

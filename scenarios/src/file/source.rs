@@ -29,13 +29,20 @@ pub type Result<T, E = FileError> = std::result::Result<T, E>;
 pub(super) struct Source {
     pub file: String,
     pub text: String,
+    /// Where the lines of the text end, in order: every value of a file asks for its line.
+    ends: Vec<usize>,
 }
 
 impl Source {
+    /// A file of this name with this text.
+    pub fn new(file: &str, text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+        Self { file: file.to_owned(), text: text.to_owned(), ends }
+    }
+
     /// The line, from 1, of a byte of the text.
     pub fn line(&self, offset: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(offset);
-        1 + before.filter(|byte| **byte == b'\n').count()
+        1 + self.ends.partition_point(|end| *end < offset)
     }
 
     /// An error at a line.

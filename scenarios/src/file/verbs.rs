@@ -3,7 +3,7 @@
 use super::model::{Action, Put, Step, Wait};
 use super::source::{Result, hint};
 use super::table::{Item, Table};
-use super::{OneOrMany, actor, dataset, faults, group, job, results, stream, submit};
+use super::{OneOrMany, actor, dataset, faults, group, job, results, stranger, stream, submit};
 use mobula_runtime::{ByteSize, Durability, Nanos};
 
 /// A verb: its word, and how the rest of its step is read.
@@ -29,6 +29,7 @@ pub(super) static VERBS: &[Verb] = &[
     Verb { word: "group", read: group::group },
     Verb { word: "ready", read: group::ready },
     Verb { word: "next", read: |table| stream::next(table).map(Action::Next) },
+    Verb { word: "stranger", read: stranger::stranger },
     Verb { word: "release", read: |table| names(table, "release").map(Action::Release) },
     Verb { word: "free", read: |table| names(table, "free").map(Action::Free) },
     Verb { word: "cancel", read: |table| names(table, "cancel").map(Action::Cancel) },

@@ -21,7 +21,8 @@ impl Driver {
             let broken = self.broken(assert).await?;
             if broken.is_empty() {
                 let stored = assert.copies.len() + assert.held.len() + assert.stores.len();
-                let conditions = assert.counters.len() + stored + assert.stopped.len() + assert.jobs.len();
+                let nodes = assert.stopped.len() + assert.refused.len();
+                let conditions = assert.counters.len() + stored + nodes + assert.jobs.len();
                 return Ok(format!("{conditions} conditions hold"));
             }
             if self.now().saturating_sub(from) >= within {
@@ -67,6 +68,12 @@ impl Driver {
         }
         if !assert.jobs.is_empty() {
             broken.extend(self.jobs_wrong(assert).await?);
+        }
+        for (node, condition) in &assert.refused {
+            let found = self.cluster.refused(&node.text).map_err(|why| Failure::new("assert", why.to_string()))?;
+            if let Some(found) = found.filter(|found| !condition.holds(*found)) {
+                broken.push(format!("strangers refused by {}: expected {condition}, found {found}", node.text));
+            }
         }
         for node in &assert.stopped {
             let state = self.cluster.state_of(&node.text).map_err(|why| Failure::new("assert", why.to_string()))?;

@@ -16,6 +16,7 @@ mod journal;
 mod print;
 mod report;
 mod steps;
+mod strangers;
 mod streams;
 mod words;
 

@@ -47,6 +47,7 @@ impl Driver {
             Action::KillActor(kill) => self.kill_actors(kill),
             Action::Get(get) => self.get(get).await,
             Action::Why(why) => self.why(why).await,
+            Action::Stranger(stranger) => self.stranger(stranger).await,
             Action::Group(group) => self.make_group(group),
             Action::Ready(ready) => self.ready(ready).await,
             Action::Next(next) => self.next(next).await,

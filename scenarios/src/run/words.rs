@@ -39,6 +39,7 @@ impl Display for Action {
                 wait.timeout.map_or(Ok(()), |timeout| write!(f, " within {timeout}"))
             }
             Self::Why(why) => write!(f, "why {} waits", why.object),
+            Self::Stranger(stranger) => stranger.fmt(f),
             Self::Group(group) => {
                 let bundles: Vec<String> = group.bundles.iter().map(|bundle| format!("[{bundle}]")).collect();
                 write!(f, "group {} of {}, {}", group.name.text, bundles.join(" "), group.strategy.name())?;
@@ -87,6 +88,17 @@ impl Display for Submit {
             Place::Spread => f.write_str(" spread"),
             Place::Group(group, None) => write!(f, " in {}", group.text),
             Place::Group(group, Some(index)) => write!(f, " in {}[{index}]", group.text),
+        }
+    }
+}
+
+impl Display for Stranger {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.write_str(if self.with_key { "a stranger with a wrong key " } else { "a stranger " })?;
+        match &self.attempt {
+            Attempt::Join => f.write_str("joins"),
+            Attempt::Submit(node) => write!(f, "submits to {}", node.text),
+            Attempt::Read(object, node) => write!(f, "reads {} from {}", object.text, node.text),
         }
     }
 }

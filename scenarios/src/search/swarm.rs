@@ -4,6 +4,8 @@
 //! from a stream of its own, so that a new kind of work does not change the faults of old seeds. Plans are bounded to what
 //! a correct system survives: one node at a time is in trouble, it comes back, and retries are plenty.
 
+mod actors;
+mod memory;
 mod trouble;
 mod work;
 
@@ -12,6 +14,9 @@ use mobula_sim::Rng;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use work::WORK;
+
+/// How likely a kind of work is in a plan: seven of them are in one.
+const EACH: f64 = 0.25;
 
 /// The plan of a seed.
 pub fn swarm(seed: u64) -> Document {
@@ -35,7 +40,7 @@ impl Genome {
     /// A child: one or two streams draw by `seed` from now on.
     pub fn mutated(&self, seed: u64) -> Self {
         let mut dice = Rng::new(seed, "swarm", "mutation");
-        let streams = ["cluster", "work", "troubles", "calls", "settings"].map(str::to_owned);
+        let streams = ["cluster", "work", "troubles", "head", "calls", "settings"].map(str::to_owned);
         let streams: Vec<String> =
             streams.into_iter().chain((0..WORK.len()).map(|kind| format!("work {kind}"))).collect();
         let mut child = self.clone();
@@ -84,8 +89,10 @@ impl Draw {
 
 #[derive(Default)]
 struct Plan {
-    /// Nothing happens to nodes and links.
+    /// Nothing happens to nodes, disks and links.
     quiet: bool,
+    /// What does not fit into memory goes to disk; else it is dropped and made again.
+    spills: bool,
     /// Lines of steps.
     work: Vec<String>,
     /// What is asked in the end.
@@ -106,11 +113,14 @@ fn nodes(genome: &Genome) -> (Vec<String>, String) {
 
 fn text(genome: &Genome) -> String {
     let (names, nodes) = nodes(genome);
-    let troubles = trouble::of_nodes(&mut genome.draw("troubles"), &names);
-    let mut plan = Plan { quiet: troubles.is_empty(), ..Plan::default() };
+    let mut troubles = trouble::of_nodes(&mut genome.draw("troubles"), &names);
+    let (spills, settings) = settings(&mut genome.draw("settings"));
+    let mut plan = Plan { quiet: troubles.is_empty(), spills, ..Plan::default() };
+    // No owner's death: the head is a machine of its own.
+    troubles.steps.extend(trouble::of_head(&mut genome.draw("head")));
     let mut kinds = genome.draw("work");
     for (number, work) in WORK.iter().enumerate() {
-        if kinds.chance(0.3) {
+        if kinds.chance(EACH) {
             work(&mut genome.draw(&format!("work {number}")), &mut plan, number as u64);
         }
     }
@@ -130,20 +140,23 @@ fn text(genome: &Genome) -> String {
     for get in &plan.gets {
         out += &format!("  {{ get = \"{get}\", expect = \"ok\" }},\n");
     }
-    let _ = write!(out, "]\n\n[cluster]\nnodes = [\n{nodes}]\n\n{}", settings(&mut genome.draw("settings")));
+    let _ = write!(out, "]\n\n[cluster]\nnodes = [\n{nodes}]\n\n{settings}");
     let _ = write!(out, "{}{calls}", troubles.planned);
     out
 }
 
-fn settings(draw: &mut Draw) -> String {
+/// Whether nodes spill, and the text that says so among others.
+fn settings(draw: &mut Draw) -> (bool, String) {
     let (timeout, inline) = (draw.of(&["1s", "2s", "3s"]), draw.of(&["100KB", "1KB", "10B"]));
     let buggify = draw.chance(0.5);
     // Bugs are in the order of events, which a coarse clock has as well. In steps of the default, a tenth of a
     // millisecond, nine tenths of a run's price would be steps in which nothing happens.
     let tick = draw.of(&["1ms", "2ms", "5ms"]);
-    let memory = if draw.chance(0.25) { "memory_policy = \"evict\"\nspill = []\n" } else { "" };
-    format!(
+    let spills = !draw.chance(0.25);
+    let memory = if spills { "" } else { "memory_policy = \"evict\"\nspill = []\n" };
+    let text = format!(
         "[settings]\nmax_time = \"40s\"\ntick = \"{tick}\"\nhealth_period = \"200ms\"\nhealth_timeout = \"{timeout}\"\n\
          inline = \"{inline}\"\nbuggify = {buggify}\n{memory}"
-    )
+    );
+    (spills, text)
 }

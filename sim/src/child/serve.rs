@@ -9,7 +9,7 @@
 use super::{HeadArgs, NodeArgs};
 use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
-use mobula_runtime::{Head, Node, StartError};
+use mobula_runtime::{ClusterKey, Head, Node, StartError};
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -53,7 +53,7 @@ pub enum ChildError {
 /// # Errors
 /// It cannot start, or a task of it panicked.
 pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
-    let real = real("head")?;
+    let real = real("head", Some(ClusterKey::of_process_or_new().map_err(StartError::Key)?))?;
     if args.exit_with_stdin {
         exit_with_stdin()?;
     }
@@ -70,7 +70,7 @@ pub fn head(args: &HeadArgs) -> Result<(), ChildError> {
 /// # Errors
 /// It cannot join, it was told to stop, or a task of it panicked.
 pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
-    let real = real(&args.name)?;
+    let real = real(&args.name, ClusterKey::of_process().map_err(StartError::Key)?)?;
     if args.exit_with_stdin {
         exit_with_stdin()?;
     }
@@ -82,9 +82,9 @@ pub fn node(args: &NodeArgs) -> Result<(), ChildError> {
     watch(&real, async { Err(ChildError::Stopped(args.name.clone(), node.stopped().await)) })
 }
 
-fn real(name: &str) -> Result<RealNode, ChildError> {
+fn real(name: &str, key: Option<ClusterKey>) -> Result<RealNode, ChildError> {
     let disk_dir = Some(RealConfig::temporary_disk());
-    let config = RealConfig { node: name.to_owned(), disk_dir, ..RealConfig::default() };
+    let config = RealConfig { node: name.to_owned(), disk_dir, key, ..RealConfig::default() };
     Ok(Env::real(config).map_err(StartError::Os)?)
 }
 

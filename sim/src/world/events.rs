@@ -49,5 +49,16 @@ pub(crate) fn merge(logs: Vec<Vec<Event>>) -> Vec<String> {
     events.into_iter().enumerate().map(line).collect()
 }
 
+/// How many strangers were refused, by the log of one node: each life of it counts them from 1, and logs some of the
+/// numbers.
+pub(crate) fn refused(log: impl Iterator<Item = Event>) -> u64 {
+    let numbers = log.filter(|event| event.kind == "stranger").filter_map(|event| event.words()[0].parse::<u64>().ok());
+    let (before, last) = numbers.fold((0, 0), |(before, last), number| match number > last {
+        true => (before, number),
+        false => (before + last, number),
+    });
+    before + last
+}
+
 #[cfg(test)]
 mod tests;

@@ -61,6 +61,24 @@ impl World {
         Ok(())
     }
 
+    /// Where the head listens.
+    pub(crate) fn head(&self) -> String {
+        match self {
+            Self::Simulated(_) => simulated::head(),
+            #[cfg(not(madsim))]
+            Self::Real(real) => real.head().to_owned(),
+        }
+    }
+
+    /// How many strangers a machine has refused; none if that cannot be told.
+    pub(crate) fn refused(&self, node: &str) -> Option<u64> {
+        match self {
+            Self::Simulated(simulated) => Some(simulated.sim.refused(node)),
+            #[cfg(not(madsim))]
+            Self::Real(real) => real.refused(node),
+        }
+    }
+
     /// Whether the process of a machine has ended by itself, as far as the operating system says.
     pub(crate) fn has_exited(&self, node: &str) -> bool {
         match self {

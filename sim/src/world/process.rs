@@ -7,6 +7,7 @@
 
 #![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "the real world is made of processes")]
 
+use mobula_runtime::{ClusterKey, KEY};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -25,17 +26,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `program` with `args`; its standard error goes to the file `log`. `said` gets its first line, or, if it
-    /// ends without one, the last lines of the log.
+    /// Starts `program` with `args`, and with the cluster's key in its environment; its standard error goes to the file
+    /// `log`. `said` gets its first line, or, if it ends without one, the last lines of the log.
     pub(crate) fn start(
         program: &Path,
         args: &[String],
+        key: &ClusterKey,
         log: PathBuf,
         said: impl FnOnce(Result<String, String>) + Send + 'static,
     ) -> io::Result<Self> {
         let stderr = File::create(&log)?;
         let mut child = Command::new(program)
             .args(args)
+            .env(KEY, key.secret())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -12,7 +12,7 @@ use crate::spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, HEAD_LOG, LinkSpec
 use crate::trace::Event;
 use mobula_env::{Elapsed, Env, RealConfig, RealNode, RpcFault};
 use mobula_protocol::Nanos;
-use mobula_runtime::Node;
+use mobula_runtime::{ClusterKey, Node};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -31,6 +31,8 @@ type Lines = Arc<Mutex<Vec<String>>>;
 pub(crate) struct Real {
     program: PathBuf,
     head: String,
+    /// That of this run: nobody else can join it.
+    key: ClusterKey,
     logs: PathBuf,
     settings: ClusterSettings,
     rpc_faults: Vec<RpcFault>,
@@ -69,7 +71,12 @@ where
     };
     spec.settings.spill.iter_mut().for_each(|root| *root = shared_here(root, logs.path()));
     let disk_dir = Some(RealConfig::temporary_disk());
-    let config = RealConfig { node: DRIVER.to_owned(), seed: options.seed, disk_dir, ..RealConfig::default() };
+    let key = match ClusterKey::random() {
+        Ok(key) => key,
+        Err(why) => return RunReport::failed(RunFailure::Start(why.to_string())),
+    };
+    let (node, seed) = (DRIVER.to_owned(), options.seed);
+    let config = RealConfig { node, seed, disk_dir, key: Some(key.clone()), ..RealConfig::default() };
     let real = match Env::real(config) {
         Ok(real) => real,
         Err(why) => return os(why),
@@ -97,7 +104,7 @@ where
         lock(&skipped).push("link: skipped, the real world has the network it has".to_owned());
     }
     let from = real.env.now();
-    let started = start(&real, spec, options, processes.clone(), logs.path(), skipped.clone());
+    let started = start(&real, spec, options, key, processes.clone(), logs.path(), skipped.clone());
     let outcome = started.and_then(|cluster| drive(&real, options.max_time, driver(cluster)));
     let virtual_time = real.env.now().saturating_sub(from);
     processes.lock().clear();
@@ -145,6 +152,7 @@ fn start(
     driver: &RealNode,
     spec: ClusterSpec,
     options: &RunOptions,
+    key: ClusterKey,
     processes: Processes,
     logs: &Path,
     skipped: Skipped,
@@ -159,7 +167,7 @@ fn start(
     let (lives, head, logs) = (Lives::default(), String::new(), logs.to_owned());
     let log = options.trace.then(|| driver.env.clone());
     let mut real =
-        Real { program, head, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes, log };
+        Real { program, head, key, logs, settings: settings.clone(), rpc_faults, lives: lives.clone(), processes, log };
     real.head = real.start_head(0).map_err(failed)?;
     for node in &nodes {
         real.start(node)?;
@@ -186,13 +194,26 @@ impl Real {
         self.log.is_some().then(|| events::file(&self.logs, node))
     }
 
+    /// Where the head listens.
+    pub(crate) fn head(&self) -> &str {
+        &self.head
+    }
+
+    /// How many strangers the lives of a node have refused, by its event log; none if it keeps no such log.
+    #[allow(clippy::disallowed_methods, reason = "a file of this machine that another process writes")]
+    pub(crate) fn refused(&self, node: &str) -> Option<u64> {
+        // No file yet, no refusal.
+        let text = std::fs::read_to_string(self.events_of(node)?).unwrap_or_default();
+        Some(events::refused(text.lines().filter_map(Event::parse)))
+    }
+
     /// Starts the head's process and returns where it listens.
     fn start_head(&self, port: u16) -> Result<String, String> {
         let (say, said) = mpsc::channel();
         let log = self.settings.head_log.then(|| self.logs.join(HEAD_LOG).to_string_lossy().into_owned());
         let (rpc_fault, event_log) = (of(&self.rpc_faults, HEAD), self.events_of(HEAD));
         let args = HeadArgs { port, log, rpc_fault, event_log, ..HeadArgs::of(&self.settings) }.to_args();
-        let process = Process::start(&self.program, &args, self.logs.join("head.log"), move |line| {
+        let process = Process::start(&self.program, &args, &self.key, self.logs.join("head.log"), move |line| {
             // Nobody listens any more if the head took too long.
             let _ = say.send(line);
         });
@@ -218,7 +239,7 @@ impl Real {
         let args = NodeArgs { rpc_fault, event_log, ..args }.to_args();
         let (lives, name) = (self.lives.clone(), spec.name.clone());
         let log = self.logs.join(format!("{name}.log"));
-        let process = Process::start(&self.program, &args, log, move |said| {
+        let process = Process::start(&self.program, &args, &self.key, log, move |said| {
             // `mobula node A joined 127.0.0.1:4711 as n1.2`
             let life = match said.as_deref().map(|line| line.rsplit_once(" as ")) {
                 Ok(Some((_, incarnation))) => {

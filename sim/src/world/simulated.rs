@@ -112,7 +112,7 @@ impl Simulated {
     }
 }
 
-fn head() -> String {
+pub(super) fn head() -> String {
     format!("{HEAD}:{HEAD_PORT}")
 }
 

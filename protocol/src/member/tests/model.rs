@@ -114,8 +114,12 @@ impl World {
     fn see(&mut self, i: usize, event: view::Event) {
         let mut out = Vec::new();
         let process = &mut self.processes[i];
+        let before = process.view.snapshot();
         process.view.step(ms(self.now), event, &mut out);
         process.view.check().expect("the view's invariants");
+        let after = process.view.snapshot();
+        let new = after.nodes.iter().filter(|node| before.member(node.member.incarnation).is_none());
+        assert!(after.newcomers(&before).eq(new.map(|node| &**node)), "{before:?} became {after:?}");
         for effect in out {
             match effect {
                 view::Effect::NodeJoined(member) => {
@@ -154,7 +158,7 @@ impl World {
         assert!(view.alive().eq(alive.values().copied()), "process {i} at entry {}", view.seq());
         assert!(dead.iter().all(|who| !view.is_alive(*who)));
         for (who, member) in alive {
-            assert_eq!(view.member(who), Some(member));
+            assert_eq!((view.member(who), view.snapshot().member(who)), (Some(member), Some(member)));
             let load = view.load(who.node).expect("the living have a load");
             assert!(load.version == 0 || load.queued == who.epoch.0, "{who} shown with another life's {load:?}");
         }

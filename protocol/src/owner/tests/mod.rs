@@ -86,6 +86,8 @@ struct World {
     loading: Vec<(Incarnation, ObjectId)>,
     /// Who was told to keep its copy.
     kept: BTreeSet<(Incarnation, ObjectId)>,
+    /// Of those, who may drop it all the same when its store is full.
+    droppable: BTreeSet<(Incarnation, ObjectId)>,
     /// Attempts that nodes were told not to start.
     cancelled: Vec<(TaskId, Attempt)>,
     /// What lies in the nodes' stores, by what the owner and the nodes did.
@@ -128,6 +130,7 @@ impl World {
             written: BTreeSet::new(),
             loading: vec![],
             kept: BTreeSet::new(),
+            droppable: BTreeSet::new(),
             cancelled: vec![],
             stores: BTreeMap::new(),
             shared: BTreeSet::new(),
@@ -179,10 +182,14 @@ impl World {
             Effect::Notify { to, object, located } => {
                 self.told.insert((to, object), located);
             }
-            Effect::Promote { at, object } => {
+            Effect::Promote { at, object, rebuildable } => {
                 let has = self.stores.entry(at).or_default().contains(&object);
                 assert!(has, "{object} is promoted at {at}, which has no copy (I19)");
                 self.kept.insert((at, object));
+                match rebuildable {
+                    true => self.droppable.insert((at, object)),
+                    false => self.droppable.remove(&(at, object)),
+                };
             }
             Effect::Replicate { to, object } => {
                 assert!(!self.fetching.contains(&(to, object)), "{to} is asked for {object} twice");

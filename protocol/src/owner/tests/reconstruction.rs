@@ -414,3 +414,25 @@ fn a_copy_that_turns_up_ends_the_wait_and_a_wrong_one_is_freed() {
     w.drop(y);
     w.assert_empty();
 }
+
+#[test]
+fn the_next_copy_to_count_on_may_be_dropped_if_the_first_might() {
+    let mut w = World::new();
+    let (x, put) = (w.task("x", &[]), w.put_big(&[]));
+    w.run();
+    w.retries.losses = Some(0);
+    let once = w.task("once", &[]);
+    w.run();
+    for object in [x, put, once] {
+        w.copy(object, B);
+    }
+    w.evict(put, ME);
+    w.kill(A);
+    assert_eq!(w.kept, [(B, x), (B, put), (B, once)].into());
+    assert_eq!(w.droppable, [(B, x)].into());
+    w.evict(x, B);
+    w.home = B;
+    assert!(is_stored(&w.get(x)), "it is made again");
+    [x, put, once].into_iter().for_each(|object| w.drop(object));
+    w.assert_empty();
+}

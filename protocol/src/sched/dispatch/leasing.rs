@@ -274,11 +274,7 @@ impl Dispatch {
             let view = Arc::make_mut(&mut self.view);
             view.nodes.retain(|node| !is_dead(&self.dead, node.member.incarnation));
         }
-        for node in &self.view.nodes {
-            if !self.names.contains(&node.member.name) {
-                self.names.insert(node.member.name.clone());
-            }
-        }
+        self.names.extend(self.view.newcomers(&old).map(|node| node.member.name.clone()));
         self.see_loads(&old);
         let draining: Vec<_> = self.leases.keys().copied().filter(|seq| self.must_leave(*seq)).collect();
         draining.into_iter().for_each(|seq| self.close(seq, out));

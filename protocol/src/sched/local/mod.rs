@@ -367,7 +367,7 @@ impl Local {
     }
 
     fn bury(&mut self, lease: LeaseId) {
-        if !crate::planted!("local-forgets-tombstones") && self.tombstones.insert(lease) {
+        if self.tombstones.insert(lease) {
             self.tombstone_order.push_back(lease);
         }
         while self.tombstone_order.len() > MAX_TOMBSTONES {
@@ -464,7 +464,8 @@ impl Machine for Local {
             Event::Request { from, lease, class, hops } => self.request(from, lease, class, hops, out),
             Event::Return { lease } if !self.leases.contains_key(&lease) => self.bury(lease),
             Event::Return { lease } => {
-                if self.forget(lease) {
+                let waits = matches!(self.leases.get(&lease).map(|lease| lease.state), Some(State::Queued { .. }));
+                if !(waits && crate::planted!("local-keeps-unwanted-requests")) && self.forget(lease) {
                     out.push(Effect::Ended { lease });
                 }
             }

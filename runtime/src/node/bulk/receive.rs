@@ -3,7 +3,7 @@
 
 use super::frame::{Asked, FRAME, Frame};
 use super::source::Filled;
-use super::{Addresses, Bulk, STEP};
+use super::{Bulk, Members, STEP};
 use futures_util::future::BoxFuture;
 use mobula_env::{Resource, Stream};
 use mobula_protocol::pull::FetchFailure;
@@ -33,11 +33,11 @@ pub(in crate::node) async fn receive(
     let size = region.size();
     let relay = (size >= bulk.relay_from).then(|| bulk.arriving.begin(object, attempt, size.0, region.filled()));
     let machine = Receive::new(bulk.me, object, attempt, size);
-    let addresses = bulk.addresses.clone();
+    let members = bulk.members.clone();
     let verifier = Verifier::new(usize::try_from(size.0).unwrap_or(usize::MAX));
     let reader = Reader { region, relay, verifier, damaged_by: None, incoming: None };
     let Reader { region, relay, verifier, damaged_by, .. } =
-        Transfer { bulk, object, machine, reader, holders, addresses }.run().await;
+        Transfer { bulk, object, machine, reader, holders, members }.run().await;
     (if verifier.is_complete() { Ok(region) } else { Err(FetchFailure::Corrupt(damaged_by)) }, relay)
 }
 
@@ -47,7 +47,7 @@ struct Transfer {
     machine: Receive,
     reader: Reader,
     holders: watch::Receiver<Vec<Incarnation>>,
-    addresses: watch::Receiver<Addresses>,
+    members: watch::Receiver<Members>,
 }
 
 /// The buffer and the connection that fills it.
@@ -83,7 +83,7 @@ enum State {
 enum Next {
     Heard(Heard),
     Holders,
-    Addresses,
+    Members,
     Deadline,
     Stopped,
 }
@@ -119,9 +119,9 @@ impl Transfer {
         let heard = match self.next().await {
             Next::Heard(heard) => heard,
             Next::Holders => return Some(ReceiveEvent::Holders(self.holders.borrow_and_update().clone())),
-            Next::Addresses => {
-                let living = self.addresses.borrow_and_update().clone();
-                let source = self.machine.source().filter(|source| !living.contains_key(source));
+            Next::Members => {
+                let living = self.members.borrow_and_update().clone();
+                let source = self.machine.source().filter(|source| living.member(*source).is_none());
                 return source.map(ReceiveEvent::Died);
             }
             Next::Deadline => return Some(ReceiveEvent::Tick),
@@ -165,7 +165,7 @@ impl Transfer {
         let deadline = self.machine.next_deadline().unwrap_or(env.now() + Nanos::secs(3600));
         let mut heard = pin!(self.reader.hear());
         let mut holders = pin!(self.holders.changed());
-        let mut addresses = pin!(self.addresses.changed());
+        let mut members = pin!(self.members.changed());
         let mut passed = pin!(env.sleep_until(deadline));
         std::future::poll_fn(|cx| {
             if let Poll::Ready(heard) = heard.as_mut().poll(cx) {
@@ -174,8 +174,8 @@ impl Transfer {
             if let Poll::Ready(changed) = holders.as_mut().poll(cx) {
                 return Poll::Ready(changed.map_or(Next::Stopped, |()| Next::Holders));
             }
-            if let Poll::Ready(changed) = addresses.as_mut().poll(cx) {
-                return Poll::Ready(changed.map_or(Next::Stopped, |()| Next::Addresses));
+            if let Poll::Ready(changed) = members.as_mut().poll(cx) {
+                return Poll::Ready(changed.map_or(Next::Stopped, |()| Next::Members));
             }
             passed.as_mut().poll(cx).map(|()| Next::Deadline)
         })
@@ -226,7 +226,7 @@ impl Transfer {
     fn open(&self, asked: &Asked) -> Incoming {
         let Asked { to: from, ticket, .. } = *asked;
         let request = asked.to_bytes();
-        let address = self.addresses.borrow().get(&from).cloned();
+        let address = self.members.borrow().member(from).map(|member| member.bulk.clone());
         let env = self.bulk.env.clone();
         let connect: BoxFuture<'static, io::Result<Stream>> = Box::pin(async move {
             let unknown = || io::Error::new(io::ErrorKind::NotFound, "it is not a living member");

@@ -1,5 +1,5 @@
 //! What goes wrong in a plan: bounded to what a correct system survives. One node at a time is in trouble, and it comes
-//! back; of three or more, one may be lost for ever.
+//! back; of three or more, one may be lost for ever. So does the head, with its log.
 
 use super::Draw;
 use std::fmt::Write;
@@ -94,6 +94,25 @@ pub(super) fn of_nodes(draw: &mut Draw, nodes: &[String]) -> Troubles {
             write!(planned, "\n[[fault]]\nprobe = \"{site}\"\nnth = {nth}\ndo = [{{ {end} = \"{victim}\" }}{back}]\n");
     }
     troubles
+}
+
+/// Draws what happens to the head, which goes on with its log well before the nodes stop waiting for it.
+pub(super) fn of_head(draw: &mut Draw) -> Vec<String> {
+    if !draw.chance(0.2) {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    for _ in 0..draw.number(1, 2) {
+        let longest = [10, 60, 300, 900][draw.number(0, 3) as usize];
+        let (before, during) = (draw.number(1, longest), draw.number(1, 1_500));
+        let (first, last) = match draw.chance(0.7) {
+            true => ("{ head_kill = true }", "{ head_restart = true }"),
+            false => ("{ head_pause = true }", "{ resume = \"head\" }"),
+        };
+        let wait = |time: u64| format!("{{ sleep = \"{time}ms\" }}");
+        steps.extend([wait(before), first.to_owned(), wait(during), last.to_owned()]);
+    }
+    steps
 }
 
 /// Draws what happens to calls: to a few in a row, or now and then to many. Many in a row would only be waited for: the

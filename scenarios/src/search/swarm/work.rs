@@ -1,14 +1,45 @@
 //! What a plan does: each kind of work draws a few steps, and what is asked for at the end.
 //!
 //! Each step is one that a correct system gets done whatever the troubles of the plan: retries are plenty. Work that an
-//! owner's death ends with an error, as it should, is drawn only where no node is in trouble.
+//! owner's death ends with an error, as it should, is drawn only where no node is in trouble. Here are tasks; values that
+//! leave memory are in `memory.rs`, actors in `actors.rs`.
 
+use super::actors::{exactly, held, housed, interrupted, streamed};
+use super::memory::{crowded, evicted, fetched, kept, shuffled, siblings, spilled};
 use super::{Draw, Plan};
 
 /// The kinds of work. New ones come last: a seed's draws go by number.
-pub(super) const WORK: [fn(&mut Draw, &mut Plan, u64); 21] = [
-    map, chain, borrowed, lent, tree, nested, crashes, flaky, dropped, fan, expected, inside, held, exactly, sleepers,
-    items, evicted, crowded, cancelled, grouped, kept,
+pub(super) const WORK: [fn(&mut Draw, &mut Plan, u64); 30] = [
+    map,
+    chain,
+    borrowed,
+    lent,
+    tree,
+    nested,
+    crashes,
+    flaky,
+    dropped,
+    fan,
+    expected,
+    inside,
+    held,
+    exactly,
+    sleepers,
+    items,
+    evicted,
+    crowded,
+    cancelled,
+    grouped,
+    kept,
+    late,
+    siblings,
+    shuffled,
+    fetched,
+    streamed,
+    housed,
+    interrupted,
+    processes,
+    spilled,
 ];
 
 /// How the argument of one of `count` submissions names its own object.
@@ -17,7 +48,7 @@ fn each(count: u64) -> &'static str {
 }
 
 /// Makes a value at once, or takes its time: faults then meet work under way.
-fn produced(draw: &mut Draw) -> (&'static str, String) {
+pub(super) fn produced(draw: &mut Draw) -> (&'static str, String) {
     match draw.chance(0.5) {
         true => ("produce_slowly", format!(", time = \"{}ms\"", draw.number(5, 500))),
         false => ("produce", String::new()),
@@ -205,40 +236,6 @@ fn inside(draw: &mut Draw, plan: &mut Plan, k: u64) {
     plan.gets.push(format!("i{k}r"));
 }
 
-/// References that an actor keeps after everybody else has dropped them.
-fn held(draw: &mut Draw, plan: &mut Plan, k: u64) {
-    if !plan.quiet {
-        return;
-    }
-    plan.work.push(format!("{{ actor = \"holder\", as = \"h{k}\", cpus = 0, prefer = \"{}\" }}", draw.of(&["A", "B"])));
-    let bytes = draw.of(&["100B", "200KB"]);
-    plan.work.push(match draw.chance(0.5) {
-        true => format!("{{ put = \"h{k}x\", bytes = \"{bytes}\", seed = {k} }}"),
-        false => format!("{{ submit = \"produce\", as = \"h{k}x\", bytes = \"{bytes}\", max_retries = 20 }}"),
-    });
-    plan.work.push(format!("{{ call = \"h{k}.hold\", args = [[\"$h{k}x\"]], as = \"h{k}n\" }}"));
-    plan.work.push(format!("{{ get = \"h{k}n\", expect = \"ok\" }}, {{ release = [\"h{k}x\", \"h{k}n\"] }}"));
-    plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(1, 900)));
-    plan.work.push(format!("{{ call = \"h{k}.read\", as = \"h{k}r\" }}"));
-    plan.gets.push(format!("h{k}r"));
-}
-
-/// An actor whose calls have their effect exactly once, whatever happens. It lives to the end, so it holds no cpu: of a
-/// cluster that lost nodes it could hold the last one.
-fn exactly(draw: &mut Draw, plan: &mut Plan, k: u64) {
-    let (repeat, crashes) = (draw.number(2, 12), draw.of(&["0", "3", "5"]));
-    let place = draw.of(&["", ", prefer = \"A\"", ", prefer = \"B\""]);
-    plan.work.push(format!(
-        "{{ actor = \"checkpointed_counter\", as = \"a{k}\", cpus = 0, args = [0, {crashes}], exactly_once = true, \
-         max_restarts = \"unlimited\"{place} }}"
-    ));
-    plan.work.push(format!("{{ call = \"a{k}.add\", args = [1], as = \"a{k}r\", repeat = {repeat} }}"));
-    if draw.chance(0.5) {
-        plan.work.push(format!("{{ get = \"a{k}r\", expect = {{ counting = 0 }} }}"));
-    }
-    plan.gets.push(format!("a{k}r"));
-}
-
 /// Tasks that submit tasks which take their time.
 fn sleepers(draw: &mut Draw, plan: &mut Plan, k: u64) {
     let (depth, fanout, time) = (draw.number(1, 2), draw.number(2, 3), draw.number(20, 600));
@@ -261,48 +258,6 @@ fn items(draw: &mut Draw, plan: &mut Plan, k: u64) {
     plan.gets.push(format!("g{k}x"));
 }
 
-/// A value whose copies leave memory under those who count on them.
-fn evicted(draw: &mut Draw, plan: &mut Plan, k: u64) {
-    let bytes = draw.of(&["200KB", "2MB"]);
-    plan.work.push(format!(
-        "{{ submit = \"produce\", as = \"v{k}x\", bytes = \"{bytes}\", seed = {k}, prefer = \"A\", max_retries = 20 }}"
-    ));
-    if draw.chance(0.7) {
-        plan.work.push(format!("{{ wait = \"v{k}x\" }}"));
-    }
-    for name in ["y", "z"] {
-        let (count, place) = (draw.number(1, 4), draw.of(&["", ", prefer = \"A\"", ", prefer = \"B\""]));
-        plan.work.push(format!(
-            "{{ submit = \"consume\", args = [\"$v{k}x\"], as = \"v{k}{name}\", count = {count}, max_retries = 20{place} }}"
-        ));
-        for _ in 0..draw.number(1, 3) {
-            let (time, node, force) = (draw.number(0, 100), draw.of(&["A", "B", "driver"]), draw.chance(0.5));
-            plan.work.push(format!("{{ sleep = \"{time}ms\" }}"));
-            plan.work.push(format!("{{ evict = \"v{k}x\", node = \"{node}\", force = {force} }}"));
-        }
-        plan.gets.push(format!("v{k}{name}"));
-    }
-}
-
-/// More than the stores hold: what is made on one node and read on another, each value twice.
-fn crowded(draw: &mut Draw, plan: &mut Plan, k: u64) {
-    let (count, bytes) = (draw.number(4, 12), draw.of(&["1MB", "2MB", "3MB"]));
-    let (made, time) = produced(draw);
-    plan.work.push(format!(
-        "{{ submit = \"{made}\", as = \"o{k}x\", bytes = \"{bytes}\", seed = {k}, count = {count}, prefer = \"A\", max_retries = 20{time} }}"
-    ));
-    for name in ["y", "z"] {
-        let place = draw.of(&["", ", prefer = \"B\"", ", strategy = \"spread\""]);
-        plan.work.push(format!(
-            "{{ submit = \"consume\", args = [\"$o{k}x[i]\"], as = \"o{k}{name}\", count = {count}, max_retries = 20{place} }}"
-        ));
-        plan.gets.push(format!("o{k}{name}"));
-    }
-    if draw.chance(0.4) {
-        plan.work.push(format!("{{ release = \"o{k}x\" }}"));
-    }
-}
-
 /// Work that is called off, queued or running, with whatever it submitted.
 fn cancelled(draw: &mut Draw, plan: &mut Plan, k: u64) {
     let (count, time) = (draw.number(1, 6), draw.number(10, 900));
@@ -316,7 +271,12 @@ fn cancelled(draw: &mut Draw, plan: &mut Plan, k: u64) {
         ),
     });
     plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(0, 500)));
-    plan.work.push(format!("{{ cancel = \"q{k}x\" }}, {{ release = \"q{k}x\" }}"));
+    plan.work.push(format!("{{ cancel = \"q{k}x\" }}"));
+    // What runs already comes to its end, and reports to somebody who still refers to it, or does not.
+    if draw.chance(0.5) {
+        plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(1, 900)));
+    }
+    plan.work.push(format!("{{ release = \"q{k}x\" }}"));
 }
 
 /// Tasks in places that were set aside together. They are given back at once: others may be bound to those nodes.
@@ -332,16 +292,38 @@ fn grouped(draw: &mut Draw, plan: &mut Plan, k: u64) {
     plan.work.push(format!("{{ get = \"p{k}x\", expect = \"ok\" }}, {{ release = \"p{k}\" }}"));
 }
 
-/// Values that outlive the loss of a node without being made again, and some also all nodes.
-fn kept(draw: &mut Draw, plan: &mut Plan, k: u64) {
-    let (bytes, persisted) = (draw.of(&["1KB", "300KB", "1MB"]), draw.chance(0.5));
-    let durable = if persisted { "persisted = true" } else { "replicas = 2" };
+/// Readers that begin before what they read can be made, and by the same workers: its turn comes behind theirs.
+fn late(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (count, gate, wait) = (draw.number(1, 6), draw.number(5, 300), draw.number(5, 600));
     plan.work.push(format!(
-        "{{ submit = \"produce\", as = \"r{k}x\", bytes = \"{bytes}\", seed = {k}, prefer = \"A\", {durable}, max_retries = 20 }}"
+        "{{ submit = \"produce_slowly\", as = \"j{k}g\", bytes = \"100B\", time = \"{gate}ms\", max_retries = 20 }}"
     ));
-    plan.work.push(format!("{{ sleep = \"{}ms\" }}", draw.number(1, 900)));
+    plan.work.push(format!("{{ submit = \"chain\", args = [\"$j{k}g\"], as = \"j{k}x\", max_retries = 20 }}"));
     plan.work.push(format!(
-        "{{ submit = \"consume\", args = [\"$r{k}x\"], as = \"r{k}y\", prefer = \"B\", max_retries = 20 }}"
+        "{{ submit = \"read_later\", args = [[\"$j{k}x\"]], as = \"j{k}r\", time = \"{wait}ms\", count = {count}, \
+         max_retries = 20 }}"
     ));
-    plan.gets.extend([format!("r{k}x"), format!("r{k}y")]);
+    plan.gets.push(format!("j{k}r"));
+}
+
+/// Tasks in processes of their own, which end with them or abort, beside others in the node.
+fn processes(draw: &mut Draw, plan: &mut Plan, k: u64) {
+    let (count, bytes) = (draw.number(1, 4), draw.of(&["100B", "200KB", "1MB"]));
+    let (place, apart) = (draw.of(&["", ", prefer = \"A\""]), draw.of(&["", ", process = true"]));
+    plan.work.push(format!(
+        "{{ submit = \"produce\", as = \"z{k}x\", bytes = \"{bytes}\", seed = {k}, count = {count}, process = true, \
+         max_retries = 20{place} }}"
+    ));
+    if draw.chance(0.6) {
+        let times = draw.number(1, 2);
+        plan.work.push(format!(
+            "{{ submit = \"crash\", as = \"z{k}c\", times = {times}, process = true, max_retries = 20{place} }}"
+        ));
+        plan.gets.push(format!("z{k}c"));
+    }
+    plan.work.push(format!(
+        "{{ submit = \"consume\", args = [\"$z{k}x{}\"], as = \"z{k}y\", count = {count}, max_retries = 20{apart} }}",
+        each(count)
+    ));
+    plan.gets.push(format!("z{k}y"));
 }

@@ -28,3 +28,13 @@ fn a_cut_last_line_is_left_out() {
     std::fs::write(directory.path().join("A.log"), "0 5 A not ours\n").unwrap();
     assert_eq!(merge(read(directory.path()).unwrap()), ["0 0 A send B 1"]);
 }
+
+#[test]
+fn strangers_are_counted_over_the_lives_of_a_node() {
+    let numbers = |numbers: &[u64]| {
+        let lines: Vec<String> = numbers.iter().map(|number| format!("0 5 A stranger {number} 127.0.0.1:9")).collect();
+        refused(lines.iter().filter_map(|line| Event::parse(line)).chain(parsed(&["9 9 A send B 1"])))
+    };
+    assert_eq!([numbers(&[]), numbers(&[1, 2, 3]), numbers(&[1, 2, 8, 16])], [0, 3, 16]);
+    assert_eq!([numbers(&[1, 1]), numbers(&[1, 2, 1, 2, 1])], [2, 5]);
+}

@@ -54,7 +54,7 @@ fn vocabulary() -> Vec<Message> {
         Message::View { first: 5, entries: vec![died], loads: vec![(PEER.node, NodeLoad::default())] },
         Message::CancelTask { task: object(9).task, attempt, recursive: true },
         Message::LeaseReturn(THEIRS),
-        Message::Promote(object(1)),
+        Message::Promote { object: object(1), rebuildable: true },
         Message::Free(vec![object(1)]),
         Message::Actor(Word::Start { lease: OF_AN_ACTOR, spec, incarnation: 1, checkpoint: None }),
         Message::Actor(Word::Call {
