@@ -8,7 +8,7 @@
 //! | | real | turmoil (`cargo test`) | madsim (`cargo madsim`) |
 //! | --- | --- | --- | --- |
 //! | node | a tokio runtime of its own | a turmoil host | a madsim node |
-//! | time | monotonic clock | 1 ms ticks = 100 us of the model | events; 1 simulator ms = 1 us of the model |
+//! | time | monotonic clock | 1 ms ticks = 100 us of the model, idle ones left out | events; 1 simulator ms = 1 us of the model |
 //! | network | sockets, or memory | simulated TCP, real HTTP/2 bytes | simulated streams, boxed calls |
 //! | fidelity | everything | the wire | time and scale |
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
@@ -40,7 +40,8 @@
 //! # Time dilation
 //! Both simulators round every sleep up to one millisecond. `Env` therefore lets a simulator millisecond stand for
 //! less: one microsecond of the model on madsim, which jumps from event to event and pays nothing for finer time; on
-//! turmoil, which visits every host at every tick, 100 us, or what [`SimConfig::tick`] says. All times in this API are model times.
+//! turmoil, which visits every host at every tick that is not left out as idle, 100 us, or what [`SimConfig::tick`] says.
+//! All times in this API are model times.
 
 // This is the room that owns what the others may not touch.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "env is the seam to clocks, threads and files")]

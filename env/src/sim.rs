@@ -51,7 +51,8 @@ pub struct SimConfig {
     /// The cores of the driver's node.
     pub cores: u32,
     /// The step of turmoil's clock, in model time: the least that a sleep or a message takes. Turmoil visits every node at
-    /// every step, so coarser is faster. madsim goes from event to event, in steps of a microsecond whatever this says.
+    /// every step in which a message is under way or somebody wakes, so coarser is faster. madsim goes from event to event,
+    /// in steps of a microsecond whatever this says.
     pub tick: Nanos,
     /// The cost model of all nodes.
     pub costs: Costs,

@@ -1,19 +1,27 @@
 //! The turmoil simulator: one paused current-thread runtime a host, ticked in lock step; real tonic over simulated TCP.
 //!
 //! Faults arrive through a queue that is emptied between two ticks. See <https://docs.rs/turmoil>.
+//!
+//! Turmoil visits every host at every tick, whether anything is to be done there or not. So the clock of the model leaves
+//! out the ticks in which nothing happens: once no message has been under way and nobody has woken for [`CALM`] ticks, it
+//! jumps to the time that the first sleeper waits for. All sleeps are therefore kept here and not by tokio, whose clock
+//! knows nothing of the jumps. What a host sends to itself nobody sees: after such a connection there are no jumps.
 
+use crate::backend::Place;
 use crate::env::{Env, WorldKind};
 use crate::log::{lock, panic_text};
 use crate::net::{Listener, Stream};
-use crate::sim::{DRIVER, Machine, Primitive, SimFailure, SimPlace, World};
+use crate::sim::{DRIVER, Machine, Primitive, SimFailure, SimPlace, World, host};
 use mobula_protocol::Nanos;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
@@ -21,6 +29,10 @@ use tokio::sync::oneshot;
 const TICK: Nanos = Nanos::millis(1);
 
 pub(crate) const KIND: WorldKind = WorldKind::Turmoil;
+
+/// Ticks without a message or a sleeper that wakes after which nothing is left to happen: tasks that wake each other across
+/// hosts take one each, of which nothing is seen.
+const CALM: u32 = 3;
 
 /// Segments a connection and an accept queue hold. Turmoil's default of 64 is soon full, and panics.
 const TCP_CAPACITY: usize = 1 << 16;
@@ -33,9 +45,70 @@ pub(crate) type Runtime = tokio::runtime::Handle;
 pub(crate) struct Shared {
     /// The clock between ticks, in model nanoseconds.
     clock: AtomicU64,
+    /// What of it the simulator has not ticked through.
+    skipped: AtomicU64,
+    /// A host has connected to itself.
+    loops: AtomicBool,
+    sleepers: Mutex<Sleepers>,
     requests: Mutex<VecDeque<(Primitive, oneshot::Sender<()>)>>,
     /// The machines turmoil knows.
     hosts: Mutex<BTreeSet<String>>,
+}
+
+/// Who waits for which time, in the order in which they wake.
+#[derive(Default)]
+struct Sleepers {
+    wakers: BTreeMap<(Nanos, u64), Waker>,
+    /// Numbers them, so that those of one time wake in the order in which they fell asleep.
+    next: u64,
+}
+
+impl Sleepers {
+    /// Takes out those whose time has come.
+    fn take(&mut self, now: Nanos) -> BTreeMap<(Nanos, u64), Waker> {
+        if self.first().is_none_or(|first| first > now) {
+            return BTreeMap::new();
+        }
+        let later = self.wakers.split_off(&(now + Nanos(1), 0));
+        std::mem::replace(&mut self.wakers, later)
+    }
+
+    /// The time that the first one waits for.
+    fn first(&self) -> Option<Nanos> {
+        self.wakers.first_key_value().map(|((due, _), _)| *due)
+    }
+}
+
+/// Until a time of the model. See [`Sleepers`].
+struct Sleep<'a> {
+    world: &'a World,
+    due: Nanos,
+    number: Option<u64>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if now(self.world) >= self.due {
+            return Poll::Ready(());
+        }
+        let mut sleepers = lock(&self.world.simulator.sleepers);
+        let number = *self.number.get_or_insert_with(|| {
+            sleepers.next += 1;
+            sleepers.next
+        });
+        sleepers.wakers.insert((self.due, number), cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            lock(&self.world.simulator.sleepers).wakers.remove(&(self.due, number));
+        }
+    }
 }
 
 /// The least a sleep takes, in model time.
@@ -59,7 +132,7 @@ fn scaled(time: u64, by: Nanos, of: Nanos) -> u64 {
 /// Inside a host its own clock, which within a tick may be one tick ahead of another's; else the time of the last tick.
 pub(crate) fn now(world: &World) -> Nanos {
     match turmoil::sim_elapsed() {
-        Some(elapsed) => to_model(world, elapsed),
+        Some(elapsed) => to_model(world, elapsed) + Nanos(world.simulator.skipped.load(Ordering::Relaxed)),
         None => Nanos(world.simulator.clock.load(Ordering::Relaxed)),
     }
 }
@@ -69,8 +142,8 @@ pub(crate) fn ended_at(world: &World) -> Nanos {
 }
 
 pub(crate) async fn sleep_until(place: &SimPlace, t: Nanos) {
-    let wait = to_simulator(&place.world, t.saturating_sub(place.now()));
-    tokio::time::sleep(wait.max(Duration::from_nanos(TICK.0))).await;
+    let world = &*place.world;
+    Sleep { world, due: t.max(place.now() + tick(world)), number: None }.await;
 }
 
 pub(crate) fn spawn(place: &SimPlace, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
@@ -84,7 +157,12 @@ pub(crate) async fn listen(env: &Env, port: u16) -> io::Result<Listener> {
 }
 
 /// Turmoil looks the host's name up by itself.
-pub(crate) async fn connect(_env: &Env, address: &str) -> io::Result<Stream> {
+pub(crate) async fn connect(env: &Env, address: &str) -> io::Result<Stream> {
+    if let Place::Simulated(place) = env.place()
+        && host(address) == env.node()
+    {
+        place.world.simulator.loops.store(true, Ordering::Relaxed);
+    }
     Ok(Stream::turmoil(turmoil::net::TcpStream::connect(address).await?))
 }
 
@@ -112,9 +190,10 @@ where
         *lock(&slot) = env.supervise("driver", work).await;
         Ok(())
     });
+    let mut calm = 0;
     loop {
         let step = catch_unwind(AssertUnwindSafe(|| sim.step()));
-        world.simulator.clock.store(to_model(world, sim.elapsed()).0, Ordering::Relaxed);
+        pass(world, &sim);
         if let Some(failure) = world.record.failure() {
             return Err(SimFailure::Panic { message: failure.message, node: failure.node });
         }
@@ -127,12 +206,47 @@ where
             return Err(SimFailure::Stuck { at: ended_at(world) });
         }
         let requests = std::mem::take(&mut *lock(&world.simulator.requests));
+        calm = if wake(world) || !requests.is_empty() || is_talking(&sim) { 0 } else { calm + 1 };
+        if calm >= CALM && !world.simulator.loops.load(Ordering::Relaxed) {
+            skip(world, &sim);
+        }
         for (primitive, done) in requests {
             perform(world, &mut sim, primitive);
             // The one who asked may have died of it.
             let _ = done.send(());
         }
     }
+}
+
+/// Sets the clock to what it is after a tick, or after a jump.
+fn pass(world: &World, sim: &turmoil::Sim<'_>) {
+    let skipped = world.simulator.skipped.load(Ordering::Relaxed);
+    world.simulator.clock.store(to_model(world, sim.elapsed()).0 + skipped, Ordering::Relaxed);
+}
+
+/// Wakes those whose time has come; says whether there were any.
+fn wake(world: &World) -> bool {
+    let due = lock(&world.simulator.sleepers).take(ended_at(world));
+    due.values().for_each(Waker::wake_by_ref);
+    !due.is_empty()
+}
+
+/// Whether a message is under way between two hosts.
+fn is_talking(sim: &turmoil::Sim<'_>) -> bool {
+    let mut talking = false;
+    sim.links(|links| talking = links.into_iter().any(|mut link| link.next().is_some()));
+    talking
+}
+
+/// Leaves out the ticks until somebody wakes, or the time is up.
+fn skip(world: &World, sim: &turmoil::Sim<'_>) {
+    let (now, end) = (ended_at(world), world.config.max_time + tick(world));
+    let first = lock(&world.simulator.sleepers).first();
+    let idle = first.unwrap_or(end).min(end).saturating_sub(now);
+    let ticks = idle.0 / tick(world).0.max(1);
+    world.simulator.skipped.fetch_add(ticks * tick(world).0, Ordering::Relaxed);
+    pass(world, sim);
+    wake(world);
 }
 
 fn build(world: &World) -> turmoil::Sim<'static> {
