@@ -3,7 +3,7 @@
 //! Faults arrive through a queue that is emptied between two ticks. See <https://docs.rs/turmoil>.
 //!
 //! Turmoil visits every host at every tick, whether anything is to be done there or not. So the clock of the model leaves
-//! out the ticks in which nothing happens: once no message has been under way and nobody has woken for [`CALM`] ticks, it
+//! out the ticks in which nothing happens: after one in which no task ran, no message was under way and nobody woke, it
 //! jumps to the time that the first sleeper waits for. All sleeps are therefore kept here and not by tokio, whose clock
 //! knows nothing of the jumps. What a host sends to itself nobody sees: after such a connection there are no jumps.
 
@@ -30,10 +30,6 @@ const TICK: Nanos = Nanos::millis(1);
 
 pub(crate) const KIND: WorldKind = WorldKind::Turmoil;
 
-/// Ticks without a message or a sleeper that wakes after which nothing is left to happen: tasks that wake each other across
-/// hosts take one each, of which nothing is seen.
-const CALM: u32 = 3;
-
 /// Segments a connection and an accept queue hold. Turmoil's default of 64 is soon full, and panics.
 const TCP_CAPACITY: usize = 1 << 16;
 
@@ -47,6 +43,8 @@ pub(crate) struct Shared {
     clock: AtomicU64,
     /// What of it the simulator has not ticked through.
     skipped: AtomicU64,
+    /// How often tasks ran.
+    polls: AtomicU64,
     /// A host has connected to itself.
     loops: AtomicBool,
     sleepers: Mutex<Sleepers>,
@@ -147,7 +145,17 @@ pub(crate) async fn sleep_until(place: &SimPlace, t: Nanos) {
 }
 
 pub(crate) fn spawn(place: &SimPlace, work: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
-    place.runtime.spawn(work).abort_handle()
+    place.runtime.spawn(counted(place.world.clone(), work)).abort_handle()
+}
+
+/// The same work, whose steps are counted.
+async fn counted<F: Future>(world: Arc<World>, work: F) -> F::Output {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| {
+        world.simulator.polls.fetch_add(1, Ordering::Relaxed);
+        work.as_mut().poll(cx)
+    })
+    .await
 }
 
 pub(crate) async fn listen(env: &Env, port: u16) -> io::Result<Listener> {
@@ -187,11 +195,11 @@ where
     sim.client(DRIVER, async move {
         let env = inside.life(&inside.machine(DRIVER), Runtime::current());
         let work = driver(env.clone());
-        *lock(&slot) = env.supervise("driver", work).await;
+        *lock(&slot) = counted(inside, env.supervise("driver", work)).await;
         Ok(())
     });
-    let mut calm = 0;
     loop {
+        let polls = world.simulator.polls.load(Ordering::Relaxed);
         let step = catch_unwind(AssertUnwindSafe(|| sim.step()));
         pass(world, &sim);
         if let Some(failure) = world.record.failure() {
@@ -206,8 +214,9 @@ where
             return Err(SimFailure::Stuck { at: ended_at(world) });
         }
         let requests = std::mem::take(&mut *lock(&world.simulator.requests));
-        calm = if wake(world) || !requests.is_empty() || is_talking(&sim) { 0 } else { calm + 1 };
-        if calm >= CALM && !world.simulator.loops.load(Ordering::Relaxed) {
+        let ran = world.simulator.polls.load(Ordering::Relaxed) != polls;
+        let busy = wake(world) || ran || !requests.is_empty() || is_talking(&sim);
+        if !busy && !world.simulator.loops.load(Ordering::Relaxed) {
             skip(world, &sim);
         }
         for (primitive, done) in requests {
@@ -285,7 +294,7 @@ async fn live(world: Arc<World>, machine: Arc<Machine>) -> turmoil::Result {
     let env = world.life(&machine, Runtime::current());
     if let Some(boot) = &machine.boot {
         let work = boot(env.clone());
-        env.supervise("boot", work).await;
+        counted(world, env.supervise("boot", work)).await;
     }
     std::future::pending().await
 }
