@@ -10,6 +10,7 @@ use crate::net::{Listener, Stream};
 use crate::rng::Rng;
 use crate::rpc::{RpcClient, RpcError, RpcFault, RpcFaults, RpcServer, RpcService};
 use crate::task::{Task, TaskGone};
+use crate::vigil::Vigil;
 use futures_util::FutureExt;
 use mobula_protocol::{ByteSize, Nanos};
 use std::any::Any;
@@ -162,6 +163,27 @@ impl Env {
             Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(Elapsed)),
         })
         .await
+    }
+
+    /// The result of `f`, for which the real world stays awake as long as `vigil` says that it pays: the other tasks of
+    /// this thread and the other threads of this core go on meanwhile, and nothing has to wake it. In simulation waiting
+    /// costs nothing, and this is `f`.
+    pub async fn awake<F: Future>(&self, vigil: &Vigil, f: F) -> F::Output {
+        if self.world() != WorldKind::Real {
+            return f.await;
+        }
+        let (mut f, began) = (std::pin::pin!(f), self.now());
+        let time = vigil.time();
+        while self.now().saturating_sub(began) < time {
+            if let Poll::Ready(value) = std::future::poll_fn(|cx| Poll::Ready(f.as_mut().poll(cx))).await {
+                return value;
+            }
+            tokio::task::yield_now().await;
+            std::thread::yield_now();
+        }
+        let value = f.await;
+        vigil.slept(self.now().saturating_sub(began));
+        value
     }
 
     /// Ticks at once, then every `period`. Ticks that were missed are skipped, not made up for.

@@ -71,6 +71,7 @@ mod rng;
 mod rpc;
 mod sim;
 mod task;
+mod vigil;
 
 #[cfg(not(madsim))]
 pub use backend::real::{MemoryNet, RealConfig, RealNet, RealNode};
@@ -85,3 +86,4 @@ pub use rng::Rng;
 pub use rpc::{MESSAGE_LIMIT, RpcClient, RpcCode, RpcError, RpcFault, RpcFaultKind, RpcServer, RpcService, RpcStatus};
 pub use sim::{SHARED, SimConfig, SimFailure, SimHandle, SimReport, simulate};
 pub use task::{Task, TaskGone};
+pub use vigil::Vigil;

@@ -19,7 +19,7 @@ use crate::wire::{self, ExchangeAnswer, OtherCluster, Request};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, select};
 use mobula_env::{Env, Rng, RpcCode, RpcError, RpcServer, RpcService, RpcStatus};
-use mobula_env::{Task, WorldKind};
+use mobula_env::{Task, Vigil, WorldKind};
 use mobula_protocol::link::Envelope;
 use mobula_protocol::member::{JoinRequest, Joined, PROTOCOL_VERSION};
 use mobula_protocol::pull::FetchFailure;
@@ -35,6 +35,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Inputs taken in one turn of the loop before what they lead to is done.
 const TURN: usize = 1024;
+/// The longest that the loop stays awake for its next input: Seastar's reactor has the same (`--idle-poll-time-us`).
+const AWAKE: Nanos = Nanos::micros(200);
 /// How late an unlucky task of the operating system starts; see [`Env::buggify`].
 const LATE: Nanos = Nanos::millis(20);
 
@@ -320,12 +322,13 @@ impl Shell {
     async fn serve(&mut self, mut core: Core, mut inputs: mpsc::UnboundedReceiver<Input>) {
         let simulated = self.env.world() != WorldKind::Real;
         let mut turns: usize = 0;
+        let vigil = Vigil::new(AWAKE);
         loop {
             let input = match inputs.try_recv() {
                 Ok(input) => input,
                 Err(_) => {
                     let wait = core.next_deadline().saturating_sub(self.env.now());
-                    match self.env.timeout(wait, inputs.recv()).await {
+                    match self.env.timeout(wait, self.env.awake(&vigil, inputs.recv())).await {
                         Ok(Some(input)) => input,
                         Ok(None) => return,
                         Err(_) => Input::Tick,
