@@ -26,9 +26,9 @@ use clap::{Args, Parser, Subcommand};
 #[cfg(feature = "planted")]
 use mobula_protocol::planted;
 use mobula_runtime::WorldKind;
-use mobula_scenarios::Options;
+use mobula_scenarios::{Options, Record};
 use mobula_sim::child::{HeadArgs, NodeArgs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A distributed runtime that is trusted because every failure has been rehearsed.
@@ -142,16 +142,20 @@ struct RunArgs {
     /// A scenario file, or a directory of them.
     #[arg(value_name = "FILE|DIR")]
     path: PathBuf,
-    /// Seed of all random numbers.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Seed of all random numbers. Default: 1, or that of the record.
+    #[arg(long)]
+    seed: Option<u64>,
     #[command(flatten)]
     place: Place,
+    /// Play FILE as this record of a real run says: messages and tasks take the times they took there, and the run fails if
+    /// it ends otherwise. `--world real --trace` writes such a record.
+    #[arg(long, value_name = "RECORD")]
+    as_recorded: Option<PathBuf>,
     /// Print one document a run instead of lines.
     #[arg(long)]
     json: bool,
     /// Write the event log of a FILE into this file: .html a space-time diagram, .json for Perfetto, .shiviz for ShiViz,
-    /// else its lines.
+    /// else its lines, which of a real run are a record that can be played again.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }
@@ -165,8 +169,31 @@ fn run(args: &RunArgs) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let options = Options { json: args.json, trace: args.trace.clone(), ..args.place.options(args.seed) };
+    let recorded = match &args.as_recorded {
+        Some(record) => match seed_of(record, args) {
+            Ok(seed) => Some(seed),
+            Err(why) => {
+                eprintln!("error: {why}");
+                return ExitCode::from(2);
+            }
+        },
+        None => None,
+    };
+    let place = args.place.options(args.seed.or(recorded).unwrap_or(1));
+    let (trace, as_recorded) = (args.trace.clone(), args.as_recorded.clone());
+    let options = Options { json: args.json, trace, as_recorded, ..place };
     ExitCode::from(mobula_scenarios::exit_code(&mobula_scenarios::run_path(&args.path, &options)))
+}
+
+/// The seed of a record that is to be played, if it can be.
+fn seed_of(record: &Path, args: &RunArgs) -> Result<u64, String> {
+    if args.path.is_dir() {
+        return Err(format!("{} is a directory; --as-recorded takes the scenario of the record", args.path.display()));
+    }
+    if args.place.world == Some(WorldKind::Real) {
+        return Err("the real world keeps its own times; play a record in turmoil or madsim".to_owned());
+    }
+    Record::read(record).map(|record| record.seed).map_err(|why| why.to_string())
 }
 
 fn main() -> ExitCode {

@@ -19,6 +19,9 @@ pub struct ReplayArgs {
     /// The other dice.
     #[arg(long, value_name = "SEED", requires = "branch_at", default_value_t = 1)]
     branch_seed: u64,
+    /// Play it as this record of a real run says, as `run` does.
+    #[arg(long, value_name = "RECORD")]
+    as_recorded: Option<PathBuf>,
     /// Write the event log into this file, as `run` does.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -30,6 +33,7 @@ pub fn replay(args: &ReplayArgs) -> ExitCode {
         return code;
     }
     let branch = args.branch_at.map(|event| (event, args.branch_seed));
-    let options = Options { until: args.until, branch, trace: args.trace.clone(), ..args.run.options() };
+    let (trace, as_recorded) = (args.trace.clone(), args.as_recorded.clone());
+    let options = Options { until: args.until, branch, as_recorded, trace, ..args.run.options() };
     ExitCode::from(mobula_scenarios::run_file(&args.run.path, &options).exit_code())
 }

@@ -483,7 +483,7 @@ impl Env {
     }
 
     /// Sleeps until `done`, unless it is closer than the simulator can resolve; see [`crate::compute`].
-    async fn wait_for(&self, done: Nanos) {
+    pub(crate) async fn wait_for(&self, done: Nanos) {
         if done.saturating_sub(self.now()) >= self.place().tick() {
             self.sleep_until(done).await;
         }

@@ -14,6 +14,7 @@
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::resident`] | of the process | unknown | unknown |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
+//! | [`Recorded`] times | - | kept, in ticks | kept |
 //! | `Env::serve_local` | a Unix socket | unsupported | - |
 //! | [`Env::start_process`] | this program, once more | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::files`] | real files | real files, time charged | real files, time charged |
@@ -66,6 +67,7 @@ mod log;
 #[cfg(not(madsim))]
 mod memory;
 mod net;
+mod playback;
 pub mod process;
 mod rng;
 mod rpc;
@@ -82,6 +84,7 @@ pub use files::Files;
 pub use key::{ClusterKey, KEY, KeyError, WrongKey};
 pub use log::LogSink;
 pub use net::{Listener, Stream};
+pub use playback::{Execution, Followed, MessageKind, Playback, Recorded};
 pub use rng::Rng;
 pub use rpc::{MESSAGE_LIMIT, RpcClient, RpcCode, RpcError, RpcFault, RpcFaultKind, RpcServer, RpcService, RpcStatus};
 pub use sim::{SHARED, SimConfig, SimFailure, SimHandle, SimReport, simulate};

@@ -9,6 +9,7 @@
 use crate::env::{CONNECT_TIMEOUT, Elapsed, Env};
 use crate::key::WrongKey;
 use crate::log::lock;
+use crate::playback::Arrival;
 use crate::sim::host;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -40,6 +41,8 @@ pub(crate) mod pb {
 /// goes over [`Env::connect`].
 pub const MESSAGE_LIMIT: usize = 128 << 20;
 
+/// The metadata of a call that is to arrive at a certain time.
+const ARRIVAL: &str = "mobula-arrival";
 /// How long a call that is to be overtaken waits for the one that overtakes it.
 const OVERTAKE: Nanos = Nanos::millis(50);
 /// How often it looks.
@@ -207,9 +210,18 @@ impl pb::rpc_server::Rpc for Door {
         request: tonic::Request<pb::CallRequest>,
     ) -> Result<tonic::Response<pb::CallReply>, tonic::Status> {
         transport::admit(&self.env, &request)?;
+        let arrival = self.env.playback().and_then(|_| request.metadata().get(ARRIVAL)?.to_str().ok());
+        let arrival = arrival.and_then(Arrival::parse).map(|arrival| (self.env.clone(), arrival));
         let pb::CallRequest { method, body } = request.into_inner();
+        let handled = self.service.clone().call(method, body);
+        let handled = async move {
+            if let Some((env, arrival)) = arrival {
+                env.arrive_as_recorded(arrival).await;
+            }
+            handled.await
+        };
         // A task, because tonic drops this future when the caller goes away.
-        match self.env.spawn("rpc handler", self.service.clone().call(method, body)).await {
+        match self.env.spawn("rpc handler", handled).await {
             Ok(Ok(body)) => Ok(tonic::Response::new(pb::CallReply { body })),
             Ok(Err(status)) => Err(status.into()),
             Err(_) => Err(tonic::Status::internal("the handler ended without a result")),
@@ -252,6 +264,8 @@ pub struct RpcClient {
     env: Env,
     address: Arc<str>,
     line: Arc<Line>,
+    /// When what it sends is to arrive, if a record says.
+    arrival: Option<Arrival>,
 }
 
 /// The connection the clones share.
@@ -279,7 +293,7 @@ impl fmt::Debug for RpcClient {
 
 impl RpcClient {
     pub(crate) fn new(env: &Env, address: &str) -> Self {
-        Self { env: env.clone(), address: address.into(), line: Arc::default() }
+        Self { env: env.clone(), address: address.into(), line: Arc::default(), arrival: None }
     }
 
     pub(crate) async fn connect(env: &Env, address: &str) -> Result<Self, RpcError> {
@@ -307,6 +321,17 @@ impl RpcClient {
             return None;
         }
         faults.fate(self.env.node(), host(&self.address), names())
+    }
+
+    /// In a simulation that plays a record, the client for one call that is to be under way as long as it was there. The
+    /// same client elsewhere. `call` tells what is sent: a name of this envelope, if it may be sent again, and the names
+    /// of its messages.
+    pub fn as_recorded<'a, N: Iterator<Item = &'a str>>(mut self, call: impl FnOnce() -> (Option<String>, N)) -> Self {
+        if let Some(playback) = self.env.playback() {
+            let (id, names) = call();
+            self.arrival = playback.sent(self.env.node(), host(&self.address), id, names, self.env.now());
+        }
+        self
     }
 
     /// [`RpcClient::call`] of a call whose fate is known. [`RpcFaultKind::StaleEpoch`] is the caller's business: only it
@@ -401,10 +426,11 @@ impl RpcClient {
             let mut client = pb::rpc_client::RpcClient::new(channel)
                 .max_decoding_message_size(MESSAGE_LIMIT)
                 .max_encoding_message_size(MESSAGE_LIMIT);
-            let reply = client
-                .call(transport::proved(&self.env, request))
-                .await
-                .map_err(|status| RpcError::calling(&self.address, &status));
+            let mut request = transport::proved(&self.env, request);
+            if let Some(Ok(at)) = self.arrival.map(|arrival| arrival.to_string().parse()) {
+                request.metadata_mut().insert(ARRIVAL, at);
+            }
+            let reply = client.call(request).await.map_err(|status| RpcError::calling(&self.address, &status));
             if matches!(reply, Err(RpcError::Refused(_) | RpcError::Unreachable(_)))
                 && self.env.place().is_silent(&self.address)
             {

@@ -23,6 +23,7 @@ use crate::backend::simulator;
 use crate::compute::Costs;
 use crate::disk::{DiskDamage, DiskFaults};
 use crate::env::Env;
+use crate::playback::Playback;
 use crate::rpc::RpcFault;
 use futures_util::future::BoxFuture;
 use mobula_protocol::Nanos;
@@ -250,6 +251,11 @@ impl SimHandle {
     pub fn inject(&self, fault: RpcFault) {
         self.note("inject", format_args!("{fault}"));
         self.world.faults.inject(self.world.config.seed, fault);
+    }
+
+    /// From now on messages and executions take the times of a record. The first record stays.
+    pub fn play(&self, playback: Arc<Playback>) {
+        let _ = self.world.playback.set(playback);
     }
 
     /// Injected faults with a count that met fewer calls than that.

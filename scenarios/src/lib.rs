@@ -18,4 +18,6 @@ pub mod search;
 pub mod tasks;
 pub mod value;
 
-pub use run::{Failure, Options, Outcome, Report, exit_code, files, run_file, run_path};
+pub use run::{
+    AsRecorded, Failure, Options, Outcome, Record, RecordError, Report, exit_code, files, run_file, run_path,
+};

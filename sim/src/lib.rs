@@ -45,7 +45,7 @@ mod world;
 
 pub use cluster::{Cluster, Intent, Program};
 pub use fault::{FaultError, NodeState};
-pub use mobula_env::{DiskDamage, DiskFaults, Rng, RpcFault, RpcFaultKind, SHARED, WorldKind};
+pub use mobula_env::{DiskDamage, DiskFaults, Followed, Recorded, Rng, RpcFault, RpcFaultKind, SHARED, WorldKind};
 pub use profile::{Profile, ProfileError};
 pub use run::{RunFailure, RunOptions, RunReport, run};
 pub use spec::{ClusterSettings, ClusterSpec, DRIVER, HEAD, LinkSpec, NodeSpec, SpecError};

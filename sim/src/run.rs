@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::profile::Profile;
 use crate::spec::{ClusterSpec, SpecError};
 use crate::world;
-use mobula_env::{RpcFault, SimFailure, WorldKind};
+use mobula_env::{Followed, Recorded, RpcFault, SimFailure, WorldKind};
 use mobula_protocol::Nanos;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -34,6 +34,9 @@ pub struct RunOptions {
     pub tick: Option<Nanos>,
     /// Simulated worlds: all nodes are processes of this machine, and share it. Without it each has a machine of its own.
     pub machine: Option<Profile>,
+    /// Simulated worlds: messages and executions take the times of a record, and what is not in it the least time of the
+    /// link.
+    pub recorded: Option<Recorded>,
     /// Real world: the program to start as `head` and as `node`, with the flags of [`crate::child`]; by default this
     /// one.
     pub program: Option<PathBuf>,
@@ -52,6 +55,7 @@ impl Default for RunOptions {
             rpc_faults: Vec::new(),
             tick: None,
             machine: None,
+            recorded: None,
             program: None,
         }
     }
@@ -81,6 +85,10 @@ pub struct RunReport<T> {
     pub coverage: BTreeSet<String>,
     /// How often each probe was reached; in the real world, in the driver.
     pub probes: BTreeMap<&'static str, u64>,
+    /// When the driver began, with all nodes there, in the time of the event log; real world only.
+    pub ready: Nanos,
+    /// How far it went as recorded, if a record was played.
+    pub followed: Option<Followed>,
     /// What this world could not do although it was asked to, a line each, in order.
     pub skipped_faults: Vec<String>,
 }
@@ -175,6 +183,8 @@ impl<T> RunReport<T> {
             broken: None,
             coverage: BTreeSet::new(),
             probes: BTreeMap::new(),
+            ready: Nanos::ZERO,
+            followed: None,
             skipped_faults: Vec::new(),
         }
     }

@@ -83,8 +83,8 @@ pub(super) async fn dial(env: &Env, address: &str) -> Result<Channel, RpcError> 
 }
 
 /// The key was proved when the connection was made.
-pub(super) fn proved<T>(_env: &Env, message: T) -> T {
-    message
+pub(super) fn proved<T>(_env: &Env, message: T) -> tonic::Request<T> {
+    tonic::Request::new(message)
 }
 
 /// The connection that it came over has proved the key.

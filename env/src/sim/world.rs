@@ -7,6 +7,7 @@ use crate::disk::FaultyDisk;
 use crate::env::{Env, Life};
 use crate::key::ClusterKey;
 use crate::log::{Record, lock};
+use crate::playback::Playback;
 use crate::rng::Rng;
 use crate::rpc::RpcFaults;
 use futures_util::future::BoxFuture;
@@ -16,7 +17,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 /// The wall clock at the start of every simulation: 2025-01-01T00:00:00Z.
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) record: Arc<Record>,
     pub(crate) simulator: simulator::Shared,
     pub(crate) faults: Arc<RpcFaults>,
+    /// The record that is played, if one is.
+    pub(crate) playback: OnceLock<Arc<Playback>>,
     /// That of all machines.
     key: ClusterKey,
     machines: Mutex<BTreeMap<String, Arc<Machine>>>,
@@ -83,6 +86,7 @@ impl World {
             simulator: simulator::Shared::default(),
             record,
             faults: Arc::default(),
+            playback: OnceLock::new(),
             key: ClusterKey::simulated(config.seed),
             machines: Mutex::new(BTreeMap::from([(DRIVER.to_owned(), Arc::new(driver))])),
             shared: Mutex::new(FaultyDisk::new(config.seed, "shared storage")),

@@ -53,11 +53,13 @@ impl Peers {
         let address = if envelope.to.node == NodeId::HEAD { &self.head } else { address };
         let client = self.client(address, envelope.seq == Envelope::PULSE);
         let body = wire::write(&(self.cluster, envelope)).map_err(|why| Failure::Refused(why.message))?;
-        let names = || envelope.messages.iter().map(Message::name).chain([wire::EXCHANGE]);
+        let messages = || envelope.messages.iter().map(Message::name);
+        let names = || messages().chain([wire::EXCHANGE]);
         let fate = client.fate(names);
         if fate == Some(RpcFaultKind::StaleEpoch) {
             self.haunt(&client, envelope).await;
         }
+        let client = client.as_recorded(|| (name_of(envelope), messages()));
         let reply = client.call_under(fate, wire::EXCHANGE, body, REQUEST_TIMEOUT + SLOWEST_BYTE * load.0).await;
         // Every other failure is a lost request to the link, which sends it again.
         let failure = |why: mobula_env::RpcError| match why.is_too_large() {
@@ -95,4 +97,10 @@ impl Peers {
             }
         }
     }
+}
+
+/// What tells an envelope that may be sent again from all others.
+fn name_of(envelope: &Envelope) -> Option<String> {
+    let Envelope { from, to, seq, .. } = envelope;
+    (*seq != Envelope::PULSE).then(|| format!("{from} {to} {seq}"))
 }

@@ -206,7 +206,7 @@ impl Worker {
                 }
             }
         };
-        let spent = env.now().saturating_sub(began);
+        let spent = as_recorded(env, &job, env.now().saturating_sub(began)).await;
         match ended {
             Ok(outputs) => self.returned(env, job, outputs, spent).await,
             Err(outcome) => self.report(&job, outcome, spent),
@@ -259,6 +259,7 @@ impl Worker {
 
     async fn settle(&self, env: &Env, ran: Ran) {
         let Ran { job, outputs, spent } = ran;
+        let spent = as_recorded(env, &job, spent).await;
         let outcome = match outputs {
             Ok(Ok(outputs)) => return self.returned(env, job, outputs, spent).await,
             Ok(Err(error)) => TaskOutcome::Raised(name(&job, error)),
@@ -283,6 +284,11 @@ impl Worker {
         // The inbox is closed only when the node has stopped.
         let _ = self.context.shared().inbox.send(Input::Finished { task, attempt, outcome, spent });
     }
+}
+
+/// Where a record is played, an execution ends no sooner than it did there; see [`Env::as_recorded`].
+async fn as_recorded(env: &Env, job: &Job, spent: Nanos) -> Nanos {
+    env.as_recorded(&job.spec.label, job.spec.id.seq, job.attempt.0, spent).await
 }
 
 fn run_once(context: &Context, job: &Job, run: fn(&api::Input) -> Outputs) -> Result<Outputs, Box<dyn Any + Send>> {

@@ -31,7 +31,7 @@ pub(super) fn dataset(table: &mut Table<'_>) -> Result<DatasetStep> {
 }
 
 /// A path relative to the scenario file, as it is found from the current directory.
-fn beside(item: Item<'_>) -> Result<String> {
+pub(super) fn beside(item: Item<'_>) -> Result<String> {
     let text: String = item.read()?;
     let directory = Path::new(&item.source.file).parent().unwrap_or(Path::new(""));
     Ok(directory.join(text).to_string_lossy().into_owned())

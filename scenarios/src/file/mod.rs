@@ -41,7 +41,7 @@ use mobula_runtime::{
 };
 use source::Source;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use table::{Item, Read, Table};
 use toml::de::DeTable;
 
@@ -94,6 +94,7 @@ fn scenario(source: &Source, mut table: Table<'_>) -> Result<Scenario> {
     let origin = table.get("source")?;
     let known_failing = table.get("known_failing")?;
     let worlds = table.or::<Vec<World>>("worlds", Vec::new())?.into_iter().map(|world| world.0).collect();
+    let as_recorded = table.get("as_recorded")?.map(dataset::beside).transpose()?.map(PathBuf::from);
     let cluster = match table.get::<Item<'_>>("cluster")? {
         Some(item) => cluster(Table::of(item)?)?,
         None => return Err(table.error("a scenario needs a `[cluster]` with `nodes`")),
@@ -116,6 +117,7 @@ fn scenario(source: &Source, mut table: Table<'_>) -> Result<Scenario> {
         source: origin,
         known_failing,
         worlds,
+        as_recorded,
         cluster,
         settings,
         steps,

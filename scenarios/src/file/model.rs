@@ -15,6 +15,7 @@ use crate::tasks::Function;
 use mobula_data::{Expr, JoinKind};
 use mobula_runtime::{ByteSize, Durability, Labels, MemoryPolicy, Nanos, Resources, SharedPolicy};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A scenario.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Scenario {
     pub known_failing: Option<String>,
     /// The worlds it makes sense in; empty means all.
     pub worlds: Vec<mobula_runtime::WorldKind>,
+    /// The record of a real run that a simulation plays again, as it is found from here.
+    pub as_recorded: Option<PathBuf>,
     /// The nodes it begins with, and the links between them.
     pub cluster: Cluster,
     /// Settings of the runtime.

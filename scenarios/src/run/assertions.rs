@@ -124,17 +124,9 @@ impl Driver {
     }
 
     fn count(&self, counter: Counter, label: Option<&Name>) -> u64 {
-        let of = |counters: &Counters| match counter {
-            Counter::Submitted => counters.submitted,
-            Counter::Executions => counters.executions,
-            Counter::Finished => counters.finished,
-            Counter::Failed => counters.failed,
-            Counter::Retried => counters.retried,
-            Counter::Rebuilt => counters.rebuilt,
-        };
         match label {
-            Some(label) => of(&self.context().counters(&label.text)),
-            None => self.context().progress().borrow().iter().map(|(_, counters)| of(counters)).sum(),
+            Some(label) => counted(counter, &self.context().counters(&label.text)),
+            None => self.context().progress().borrow().iter().map(|(_, counters)| counted(counter, counters)).sum(),
         }
     }
 
@@ -143,6 +135,18 @@ impl Driver {
         let reference = self.one(&ObjectName { name: object.clone(), index: None }, 0)?;
         let copies = self.context().ask(|reply| Question::Copies(reference.id(), reply)).await;
         copies.map_err(|error| failed(&error))
+    }
+}
+
+/// One of the counters.
+pub(super) fn counted(counter: Counter, counters: &Counters) -> u64 {
+    match counter {
+        Counter::Submitted => counters.submitted,
+        Counter::Executions => counters.executions,
+        Counter::Finished => counters.finished,
+        Counter::Failed => counters.failed,
+        Counter::Retried => counters.retried,
+        Counter::Rebuilt => counters.rebuilt,
     }
 }
 

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct Armed<'a> {
     driver: &'a Driver,
     fault: &'a PlannedFault,
+    /// Its place in the file.
+    number: usize,
     fired: AtomicBool,
     over: AtomicBool,
 }
@@ -22,6 +24,7 @@ impl Armed<'_> {
         let file = &self.driver.scenario.file;
         self.driver.triggered(&self.fault.trigger).await.map_err(|why| why.at(file, self.fault.line))?;
         self.fired.store(true, Ordering::Relaxed);
+        self.driver.journal.fault_came(self.number, self.driver.now());
         for (line, action) in &self.fault.actions {
             let done = self.driver.inject(action).await.map_err(|why| why.at(file, *line))?;
             let what = format!("{action} {}", self.fault.trigger);
@@ -40,8 +43,11 @@ impl Armed<'_> {
 impl Driver {
     /// The planned faults of the scenario.
     pub fn arm(&self) -> Vec<Armed<'_>> {
-        let armed = |fault| Armed { driver: self, fault, fired: AtomicBool::new(false), over: AtomicBool::new(false) };
-        let planned = self.scenario.faults.iter().filter(|fault| fault.trigger != Trigger::Beginning);
+        let armed = |(number, fault)| {
+            let (fired, over) = (AtomicBool::new(false), AtomicBool::new(false));
+            Armed { driver: self, fault, number, fired, over }
+        };
+        let planned = self.scenario.faults.iter().enumerate().filter(|(_, fault)| fault.trigger != Trigger::Beginning);
         planned.map(armed).collect()
     }
 

@@ -22,7 +22,10 @@ struct Inner {
     failed: Option<usize>,
     /// Results by name: hash of the value, or error.
     results: BTreeMap<String, String>,
-    totals: Counters,
+    /// The tasks so far, by label.
+    progress: Progress,
+    /// When planned faults came, by their place in the file.
+    moments: BTreeMap<usize, Nanos>,
     /// When the last step ended.
     last: Nanos,
     /// What the machines said when the run was stopped at an event.
@@ -86,16 +89,22 @@ impl Journal {
 
     /// The tasks so far.
     pub fn progress(&self, progress: &Progress) {
-        let mut totals = Counters::default();
-        for (_, counters) in progress {
-            totals.submitted += counters.submitted;
-            totals.executions += counters.executions;
-            totals.finished += counters.finished;
-            totals.failed += counters.failed;
-            totals.retried += counters.retried;
-            totals.rebuilt += counters.rebuilt;
-        }
-        self.lock().totals = totals;
+        self.lock().progress.clone_from(progress);
+    }
+
+    /// A planned fault came, so long after the first step.
+    pub fn fault_came(&self, number: usize, at: Nanos) {
+        self.lock().moments.insert(number, at);
+    }
+
+    /// When planned faults came, by their place in the file.
+    pub fn moments(&self) -> BTreeMap<usize, Nanos> {
+        self.lock().moments.clone()
+    }
+
+    /// The tasks of the driver, by label.
+    pub fn tasks(&self) -> BTreeMap<String, Counters> {
+        self.lock().progress.iter().map(|(label, counters)| (label.to_string(), *counters)).collect()
     }
 
     /// What the machines say.
@@ -130,7 +139,15 @@ impl Journal {
 
     /// Sums over all tasks of the driver.
     pub fn counters(&self) -> BTreeMap<&'static str, u64> {
-        let totals = self.lock().totals;
+        let mut totals = Counters::default();
+        for (_, counters) in &self.lock().progress {
+            totals.submitted += counters.submitted;
+            totals.executions += counters.executions;
+            totals.finished += counters.finished;
+            totals.failed += counters.failed;
+            totals.retried += counters.retried;
+            totals.rebuilt += counters.rebuilt;
+        }
         BTreeMap::from([
             ("submitted", totals.submitted),
             ("executions", totals.executions),

@@ -14,12 +14,16 @@ mod groups;
 mod jobs;
 mod journal;
 mod print;
+mod record;
+mod replay;
 mod report;
 mod steps;
 mod strangers;
 mod streams;
 mod words;
 
+pub use record::{Record, RecordError};
+pub use replay::AsRecorded;
 pub use report::{Failure, Outcome, Report};
 
 use crate::file::{self, Scenario};
@@ -27,6 +31,7 @@ use driver::Driver;
 use journal::Journal;
 use mobula_runtime::{Nanos, WorldKind};
 use mobula_sim::{ClusterSettings, ClusterSpec, LinkSpec, NodeSpec, Profile, RpcFault, RunOptions, trace};
+use record::Ended;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +62,9 @@ pub struct Options {
     pub quiet: bool,
     /// Stop when the event log has so many lines, and report the state of every machine; simulated worlds only.
     pub until: Option<u64>,
+    /// Simulated worlds: the record of a real run whose times are kept and whose end is to be met. Default: the one that
+    /// the file names.
+    pub as_recorded: Option<PathBuf>,
     /// From this event on, other dice: those of this seed; simulated worlds only.
     pub branch: Option<(u64, u64)>,
     /// The plan was drawn and knows nothing of its run: faults that never came are no failure.
@@ -82,6 +90,7 @@ impl Default for Options {
             quiet: false,
             timed: false,
             until: None,
+            as_recorded: None,
             branch: None,
             drawn: false,
             keep_lines: false,
@@ -171,18 +180,30 @@ pub fn exit_code(reports: &[Report]) -> u8 {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the trace is written after the world has ended")]
-pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
+pub(crate) fn play(mut scenario: Scenario, options: &Options) -> Report {
+    let record = match replay::open(&scenario, options) {
+        Ok(record) => record,
+        Err(why) => return Report::refused(Path::new(&scenario.file), options, why.to_string()),
+    };
+    let recorded = replay::times(record.as_ref(), options);
+    if let (Some(record), Some(_)) = (&record, &recorded) {
+        record.time_faults(&mut scenario);
+    }
     let bound = scenario.settings.max_time.unwrap_or(MAX_TIME);
     let run_options = RunOptions {
         world: options.world,
         seed: options.seed,
-        trace: options.trace.is_some() || options.keep_lines || (options.world == WorldKind::Real && !options.timed),
+        trace: options.trace.is_some()
+            || options.keep_lines
+            || recorded.is_some()
+            || (options.world == WorldKind::Real && !options.timed),
         branch: options.branch,
         max_time: bound + MARGIN,
         buggify: scenario.settings.buggify,
         rpc_faults: from_the_beginning(&scenario),
         tick: scenario.settings.tick,
         machine: options.machine.clone(),
+        recorded,
         program: options.program.clone(),
     };
     let stem = Path::new(&scenario.file).file_stem().unwrap_or_default();
@@ -197,7 +218,8 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     });
     // It is there only if something was persisted.
     let _ = std::fs::remove_dir_all(&folder);
-    let lines = std::mem::take(&mut run.lines);
+    let (lines, followed) = (std::mem::take(&mut run.lines), run.followed);
+    let ready = run.ready;
     let mut report = Report::of(&plan, options, run);
     if let (Some(failure), Some(line)) = (&mut report.failure, journal.line()) {
         *failure = failure.clone().at(&plan.file, line);
@@ -206,8 +228,13 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
     report.digest = journal.digest();
     report.counters = journal.counters();
     report.steps_time = journal.steps_time();
+    let ended = Ended::of(&report, &journal);
+    if let Some(record) = record.filter(|_| options.until.is_none()) {
+        replay::judge(&mut report, &record, &plan, &journal, followed, &lines);
+    }
     if let Some(trace) = &options.trace {
-        match std::fs::write(trace, picture(trace, &lines, &report)) {
+        let of_real = || record::text(&plan, options.seed, ready, &lines, &journal, &ended);
+        match std::fs::write(trace, picture(trace, &lines, &report, of_real)) {
             Ok(()) => report.trace = Some(trace.clone()),
             Err(why) => {
                 report.outcome = Outcome::Refused;
@@ -222,13 +249,14 @@ pub(crate) fn play(scenario: Scenario, options: &Options) -> Report {
 }
 
 /// The event log in the form that the name of its file asks for: `.html` a space-time diagram, `.json` for Perfetto,
-/// `.shiviz` for ShiViz, else its lines.
-fn picture(file: &Path, lines: &[String], report: &Report) -> String {
+/// `.shiviz` for ShiViz, else its lines, of a real run as a record of it.
+fn picture(file: &Path, lines: &[String], report: &Report, record: impl FnOnce() -> String) -> String {
     let events = || trace::Event::parse_all(lines);
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("html") => trace::html(&events(), &headline(report)),
         Some("json") => trace::perfetto(&events()),
         Some("shiviz") => trace::shiviz(&events()),
+        _ if report.world == WorldKind::Real => record(),
         _ => lines.join("\n") + "\n",
     }
 }

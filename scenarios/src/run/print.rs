@@ -1,6 +1,6 @@
 //! What people see: one line a step, and the outcome.
 
-use super::{Options, Outcome, Report};
+use super::{AsRecorded, Options, Outcome, Report};
 use crate::file::Scenario;
 use mobula_runtime::Nanos;
 
@@ -72,6 +72,9 @@ pub(super) fn report(report: &Report, options: &Options) {
     );
     let counters: Vec<String> = report.counters.iter().map(|(name, count)| format!("{count} {name}")).collect();
     println!("tasks: {}", counters.join(", "));
+    if let Some(played) = &report.as_recorded {
+        println!("{}", as_recorded(played));
+    }
     if let Some(trace) = &report.trace {
         println!("trace: {}", trace.display());
     }
@@ -82,6 +85,16 @@ pub(super) fn report(report: &Report, options: &Options) {
         }
     }
     println!();
+}
+
+/// How far a run went as recorded.
+fn as_recorded(played: &AsRecorded) -> String {
+    let AsRecorded { file, messages, order } = played;
+    format!(
+        "as recorded in {file}: {} messages took the recorded time, {} others; of {} neighbouring arrivals {} came in \
+         the recorded order",
+        messages.as_recorded, messages.otherwise, order.pairs, order.kept
+    )
 }
 
 /// The end of many runs.

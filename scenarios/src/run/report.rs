@@ -1,6 +1,6 @@
 //! What a run leaves behind, for people and for programs.
 
-use super::Options;
+use super::{AsRecorded, Options};
 use crate::file::Scenario;
 use mobula_runtime::{Nanos, WorldKind};
 use mobula_sim::{RunFailure, RunReport};
@@ -92,6 +92,8 @@ pub struct Report {
     pub counters: BTreeMap<&'static str, u64>,
     /// What this world could not do.
     pub skipped_faults: Vec<String>,
+    /// How far it went as recorded, if a record was played.
+    pub as_recorded: Option<AsRecorded>,
     /// Where the event log was written.
     pub trace: Option<PathBuf>,
     /// The command that does the same again.
@@ -135,7 +137,7 @@ impl Report {
                 "causal_chain": failure.causal_chain,
             })
         });
-        json!({
+        let mut document = json!({
             "name": self.name,
             "world": self.world.to_string(),
             "seed": self.seed,
@@ -150,7 +152,17 @@ impl Report {
             "skipped_faults": self.skipped_faults,
             "trace": self.trace,
             "replay": self.replay,
-        })
+        });
+        if let Some(AsRecorded { file, messages, order }) = &self.as_recorded {
+            document["as_recorded"] = json!({
+                "record": file,
+                "messages": messages.as_recorded,
+                "other_messages": messages.otherwise,
+                "pairs": order.pairs,
+                "pairs_in_order": order.kept,
+            });
+        }
+        document
     }
 
     /// A run that did not take place.
@@ -202,6 +214,8 @@ impl Report {
     }
 
     fn empty(name: String, path: &Path, options: &Options) -> Self {
+        let record = options.as_recorded.as_ref().map(|record| format!(" --as-recorded {}", record.display()));
+        let (file, record) = (path.display(), record.unwrap_or_default());
         Self {
             name,
             world: options.world,
@@ -217,8 +231,9 @@ impl Report {
             wall_ms: 0,
             counters: BTreeMap::new(),
             skipped_faults: Vec::new(),
+            as_recorded: None,
             trace: None,
-            replay: format!("mobula run {} --world {} --seed {}", path.display(), options.world, options.seed),
+            replay: format!("mobula run {file} --world {} --seed {}{record}", options.world, options.seed),
             known_failing: None,
             states: Vec::new(),
             coverage: BTreeSet::new(),

@@ -25,10 +25,11 @@ impl Document {
         file::parse(file, &self.to_string())
     }
 
-    /// The same without anything that goes wrong.
+    /// The same without anything that goes wrong. A record is of a run in which it did.
     pub fn without_faults(&self) -> Self {
         let mut quiet = self.clone();
         quiet.0.remove("fault");
+        quiet.0.remove("as_recorded");
         if let Some(Value::Table(settings)) = quiet.0.get_mut("settings") {
             settings.remove("buggify");
         }

@@ -105,14 +105,16 @@ where
     }
     let from = real.env.now();
     let started = start(&real, spec, options, key, processes.clone(), logs.path(), skipped.clone());
+    let ready = real.env.wall();
     let outcome = started.and_then(|cluster| drive(&real, options.max_time, driver(cluster)));
     let virtual_time = real.env.now().saturating_sub(from);
     processes.lock().clear();
     let own = std::mem::take(&mut *lock(&lines)).iter().filter_map(|line| Event::parse(line)).collect();
-    let lines = match events::read(logs.path()) {
+    let (lines, ready) = match events::read(logs.path()) {
         Ok(mut all) => {
             all.push(own);
-            events::merge(all)
+            let first = all.iter().flatten().map(|event| event.at).min().unwrap_or(ready);
+            (events::merge(all), ready.saturating_sub(first))
         }
         Err(why) => return os(why),
     };
@@ -124,6 +126,7 @@ where
         events: lines.len() as u64,
         lines,
         virtual_time,
+        ready,
         broken: watch.broken(),
         probes: real.probes(),
         skipped_faults,

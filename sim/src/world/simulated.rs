@@ -7,7 +7,8 @@ use crate::cluster::{Cluster, Once, Parts, Skipped};
 use crate::profile::Profile;
 use crate::run::{RunFailure, RunOptions, RunReport};
 use crate::spec::{ClusterSettings, ClusterSpec, HEAD, NodeSpec};
-use mobula_env::{Costs, Env, SimConfig, SimHandle, simulate};
+use mobula_env::{Costs, Env, Playback, SimConfig, SimHandle, simulate};
+use mobula_protocol::Nanos;
 use mobula_runtime::{Head, Node, NodeSettings};
 use std::future::Future;
 use std::pin::Pin;
@@ -35,9 +36,12 @@ where
 {
     let machine = options.machine.as_ref();
     let own = Costs { nic: spec.link.bandwidth, ..Costs::default() };
+    let playback = options.recorded.clone().map(|recorded| Arc::new(Playback::new(recorded)));
+    let (least, most) = machine.map_or(spec.link.latency, |machine| (machine.latency, machine.latency));
     let config = SimConfig {
         seed: options.seed,
-        latency: machine.map_or(spec.link.latency, |machine| (machine.latency, machine.latency)),
+        // What takes the record's time must not be late by dice.
+        latency: if playback.is_some() { (least, least) } else { (least, most) },
         max_time: options.max_time,
         tick: options.tick.unwrap_or(SimConfig::default().tick),
         costs: machine.map_or(own, Profile::costs),
@@ -51,9 +55,10 @@ where
     let (faults, watch) = (options.rpc_faults.clone(), Watch::default());
     let watching = watch.clone();
     let report = {
-        let (lives, skipped) = (lives.clone(), skipped.clone());
+        let (lives, skipped, playback) = (lives.clone(), skipped.clone(), playback.clone());
         simulate(config, move |env, sim| async move {
             env.log_to(Arc::new(move |line| watching.line(line)));
+            playback.into_iter().for_each(|playback| sim.play(playback));
             faults.into_iter().for_each(|fault| sim.inject(fault));
             let cluster = start(&env, sim, spec, lives, skipped).await?;
             Ok(driver(cluster).await)
@@ -71,6 +76,8 @@ where
         broken: watch.broken(),
         coverage: report.coverage,
         probes: report.probes,
+        ready: Nanos::ZERO,
+        followed: playback.map(|playback| playback.followed()),
         skipped_faults,
     }
 }
@@ -89,10 +96,12 @@ async fn start(
     for node in &nodes {
         simulated.start(node).await;
     }
+    env.start_as_recorded().await;
     let node = Node::join(env, &head(), settings.driver()).await.map_err(|why| RunFailure::Start(why.to_string()))?;
     let names: Vec<String> = nodes.iter().map(|node| node.name.clone()).collect();
     let cluster = Cluster::new(Parts { node, nodes, settings, world: World::Simulated(simulated), lives, skipped });
     cluster.joined(&names.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    env.ready_as_recorded().await;
     Ok(cluster)
 }
 
@@ -146,6 +155,7 @@ fn boot_node(
         let (settings, lives, program) = (settings.clone(), lives.clone(), program.clone());
         Box::pin(async move {
             let name = settings.name.clone();
+            env.start_as_recorded().await;
             let node = match Node::join(&env, &head(), NodeSettings::clone(&settings)).await {
                 Ok(node) => node,
                 Err(why) => {
