@@ -11,6 +11,7 @@
 //! | time | monotonic clock | 1 ms ticks = 100 us of the model, idle ones left out | events; 1 simulator ms = 1 us of the model |
 //! | network | sockets, or memory | simulated TCP, real HTTP/2 bytes | simulated streams, boxed calls |
 //! | fidelity | everything | the wire | time and scale |
+//! | [`Env::awake`] | polls for a while ([`Vigil`]) | waits | waits |
 //! | [`Env::compute`] | a thread for blocking work | inline, charged to the cores | inline, charged to the cores |
 //! | [`Env::resident`] | of the process | unknown | unknown |
 //! | [`Env::disk`] | a directory | memory, loses what was not synced | memory, loses what was not synced |
