@@ -47,9 +47,10 @@ pub(super) fn judge(
         report.as_recorded = Some(AsRecorded { file: record.file.clone(), messages, order });
     }
     let now = Ended::of(report, journal);
+    let both_passed = [&record.ended, &now].iter().all(|ended| ended.outcome == Outcome::Passed.word());
     let different = match report.world {
         // Its times are its own, and with them what was lost and made again.
-        WorldKind::Real if report.outcome == Outcome::Passed => answers(&record.ended, &now),
+        WorldKind::Real if both_passed => answers(&record.ended, &now),
         WorldKind::Real => None,
         WorldKind::Turmoil | WorldKind::Madsim => differences(&record.ended, &now, scenario.expect.as_ref()),
     };
