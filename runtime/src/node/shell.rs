@@ -35,8 +35,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Inputs taken in one turn of the loop before what they lead to is done.
 const TURN: usize = 1024;
-/// The longest that the loop stays awake for its next input: Seastar's reactor has the same (`--idle-poll-time-us`).
-const AWAKE: Nanos = Nanos::micros(200);
+/// The longest that the loop stays awake for its next input: longer than a task in its own process takes, shorter than an
+/// answer from another one. With the 200 us of Seastar's reactor (`--idle-poll-time-us`) those came no sooner on two cores,
+/// where processes that stay awake take time from each other.
+const AWAKE: Nanos = Nanos::micros(50);
 /// How late an unlucky task of the operating system starts; see [`Env::buggify`].
 const LATE: Nanos = Nanos::millis(20);
 
