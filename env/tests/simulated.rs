@@ -13,6 +13,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 /// The driver's result, or the test's failure.
 fn run<T, F>(driver: impl FnOnce(Env, SimHandle) -> F + Send + 'static) -> T
@@ -358,6 +359,35 @@ fn a_driver_that_never_finishes_is_stuck() {
     let report = simulate(config, |_, _| std::future::pending::<()>());
     let Err(SimFailure::Stuck { at }) = report.outcome else { panic!("{:?}", report.outcome) };
     assert!(at >= Nanos::millis(50) && at < Nanos::millis(51), "{at}");
+}
+
+#[test]
+fn time_stands_by_tasks_that_wake_each_other_without_a_message() {
+    const ROUNDS: u64 = 20;
+    let (ask, asked) = mpsc::unbounded_channel::<oneshot::Sender<()>>();
+    let asked = Arc::new(Mutex::new(asked));
+    let through_memory = move |env: Env, sim: SimHandle| async move {
+        let boot = move |_| -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            let asked = asked.clone();
+            Box::pin(async move {
+                while let Some(reply) = asked.lock().await.recv().await {
+                    let _ = reply.send(());
+                }
+            })
+        };
+        sim.start_node("A", 1, boot).await;
+        let sleeper = env.clone();
+        env.spawn("sleeps", async move { sleeper.sleep(Nanos::secs(100)).await });
+        let from = env.now();
+        for _ in 0..ROUNDS {
+            let (reply, answer) = oneshot::channel();
+            ask.send(reply).expect("it listens");
+            answer.await.expect("it answers");
+        }
+        let took = env.now() - from;
+        assert!(took <= Nanos::millis(1) * ROUNDS, "{took}: as if nothing had happened");
+    };
+    run(through_memory);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who has not the cluster's key gets nothing from real ports, is told so at once, and is counted.
+//! Who has not the cluster's key gets nothing from real ports, is told so, and is counted.
 #![cfg(not(madsim))]
 
 use mobula_env::{RealNode, RpcError};

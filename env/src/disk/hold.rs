@@ -26,7 +26,8 @@ impl Disk {
     /// was killed is over a moment after that, for which this waits.
     ///
     /// # Errors
-    /// `ResourceBusy` if another process still holds it after two seconds; `Unsupported` for a folder of an object store, which has no locks.
+    /// `ResourceBusy` if another process still holds it after two seconds; `Unsupported` for a folder of an object store,
+    /// which has no locks.
     pub async fn hold(&self) -> io::Result<DiskHold> {
         match self.env.place() {
             #[cfg(not(madsim))]

@@ -15,8 +15,7 @@ impl ClusterKey {
     /// # Errors
     /// The system has none to give.
     pub fn random() -> Result<Self, KeyError> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(|why| KeyError::File(io::Error::other(why)))?;
+        let secret = crate::backend::real::nonce().map_err(KeyError::File)?;
         Ok(Self::of(&blake3::Hash::from_bytes(secret).to_hex()))
     }
 

@@ -330,7 +330,7 @@ impl Shell {
                 Ok(input) => input,
                 Err(_) => {
                     let wait = core.next_deadline().saturating_sub(self.env.now());
-                    match self.env.timeout(wait, self.env.awake(&vigil, inputs.recv())).await {
+                    match self.env.awake(&vigil, self.env.timeout(wait, inputs.recv())).await {
                         Ok(Some(input)) => input,
                         Ok(None) => return,
                         Err(_) => Input::Tick,
